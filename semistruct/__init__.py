@@ -1,0 +1,1 @@
+"""Semi-structured regression on tables plus images."""

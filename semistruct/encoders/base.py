@@ -1,0 +1,35 @@
+"""What an encoder is: a torch module from one column's tensors to latent features."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+__all__ = ["Encoder"]
+
+
+class Encoder(nn.Module, ABC):
+    """Map a batch of tensors ``(b, *shape)`` to latent features ``(b, latent_dim)``.
+
+    An encoder treats rows independently: no batch statistics, so that a row alone gives what it
+    gives in any batch (use group or layer normalisation).
+
+    Attributes
+    ----------
+    latent_dim : int
+        Number of latent features.
+    """
+
+    latent_dim: int
+
+    @abstractmethod
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Latent features ``(b, latent_dim)``.
+
+        Parameters
+        ----------
+        x : (b, *shape) tensor
+        mask : tensor, optional
+            For inputs of varying length (sequences, bags of patches): True where an element exists.
+        """

@@ -1,0 +1,157 @@
+"""What can be minimised in the additive predictors, and what a likelihood adds to that."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semistruct.links import Link
+
+__all__ = ["Curvature", "CurvatureKind", "Family", "Objective", "RowCurvature"]
+
+CurvatureKind = Literal["observed", "expected"]
+
+
+class Curvature(ABC):
+    """Minus the Hessian of a log-likelihood in ``eta``, as an operator on design blocks."""
+
+    @abstractmethod
+    def gram(self, blocks: Sequence[Any]) -> np.ndarray:
+        """``sum_kl X_k' W_kl X_l`` stacked into ``(P, P)``, where ``P = sum_k p_k``.
+
+        Parameters
+        ----------
+        blocks : sequence of K design blocks
+            One per distribution parameter; see :class:`semistruct.terms.base.DesignBlock`.
+        """
+
+
+@dataclass(frozen=True)
+class RowCurvature(Curvature):
+    """Curvature of a separable likelihood: one symmetric ``(K, K)`` matrix per row.
+
+    Attributes
+    ----------
+    w : (n, K, K) float64 array
+        Minus the second derivatives of each row's log-likelihood in its ``eta``, times the row's
+        weight.
+    """
+
+    w: np.ndarray
+
+    def gram(self, blocks: Sequence[Any]) -> np.ndarray:
+        sizes = [block.shape[1] for block in blocks]
+        ends = np.cumsum([0, *sizes])
+        H = np.zeros((ends[-1], ends[-1]))
+        for k, block in enumerate(blocks):
+            rows = slice(ends[k], ends[k + 1])
+            H[rows, rows] = block.gram(self.w[:, k, k])
+            for j in range(k + 1, len(blocks)):
+                w_kj = self.w[:, k, j]
+                if not w_kj.any():
+                    continue
+                cols = slice(ends[j], ends[j + 1])
+                H[rows, cols] = block.gram(w_kj, blocks[j])
+                H[cols, rows] = H[rows, cols].T
+        return H
+
+
+class Objective(ABC):
+    """Anything one can maximise in the predictors ``eta`` of shape ``(n, K)``.
+
+    Class attributes
+    ----------------
+    param_names : tuple of str
+        Names of the K predictors; the first is the one a plain formula string describes.
+    separable : bool
+        Whether row i's contribution is a function of row i only (False for Cox).
+    """
+
+    param_names: ClassVar[tuple[str, ...]]
+    separable: ClassVar[bool]
+
+    @abstractmethod
+    def contributions(self, eta: Tensor, y: Tensor) -> Tensor:
+        """Log-likelihood of each row, ``(..., n)``, from ``eta`` ``(..., n, K)`` and ``y`` ``(n, ...)``.
+
+        Differentiable in ``eta``; leading batch dimensions are members, folds or bootstraps.
+        """
+
+    @abstractmethod
+    def score(self, eta: Tensor, y: Tensor) -> Tensor:
+        """Derivative of the log-likelihood in ``eta``, ``(..., n, K)``, in closed form."""
+
+    @abstractmethod
+    def initial_eta(self, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Constant predictors ``(K,)`` to start from, usually the null model's."""
+
+
+class Family(Objective):
+    """A likelihood whose every parameter has its own additive predictor.
+
+    A family is an immutable value: two instances with the same options are interchangeable. A user's
+    own subclass works without being registered.
+
+    Class attributes
+    ----------------
+    links : tuple of K :class:`~semistruct.links.Link`
+        ``theta_k = links[k].inverse(eta_k)``. An instance may carry other links.
+    dispersion : tuple (param_name, power) or None
+        When the named parameter ``t`` has a constant predictor, the curvature of the other
+        predictors is proportional to ``t ** -power``, so that it can be estimated by restricted
+        maximum likelihood: ``("scale", 2)`` for the normal, ``("dispersion", 1)`` for the gamma.
+    discrete : bool
+        Whether the response takes isolated values.
+    support : str
+        The allowed responses in words, for error messages: ``"positive numbers"``.
+    """
+
+    separable: ClassVar[bool] = True
+    links: tuple[Link, ...]
+    dispersion: ClassVar[tuple[str, int] | None] = None
+    discrete: ClassVar[bool] = False
+    support: ClassVar[str]
+
+    @abstractmethod
+    def validate(self, y: Any) -> np.ndarray:
+        """The response as a float64 array ``(n,)``.
+
+        Raises
+        ------
+        DataError
+            If the response is missing somewhere or outside the support; the message quotes the
+            first offending row and value and says what is allowed.
+        """
+
+    @abstractmethod
+    def curvature(
+        self,
+        eta: Tensor,
+        y: Tensor,
+        *,
+        sample_weight: Tensor | None = None,
+        kind: CurvatureKind = "observed",
+    ) -> Curvature:
+        """Minus the second derivative in ``eta``, observed or expected, times the weights."""
+
+    @abstractmethod
+    def distribution(self, eta: Tensor) -> torch.distributions.Distribution:
+        """The predictive distribution of each row, batch shape ``(..., n)``."""
+
+    @abstractmethod
+    def quantile(self, eta: Tensor, q: Tensor) -> Tensor:
+        """Quantile function, broadcast over ``eta`` ``(n, K)`` -> ``(n,)`` and levels ``q``.
+
+        ``q`` of shape ``(m, 1)`` gives ``(m, n)``. For a discrete response the smallest value whose
+        distribution function reaches ``q``.
+        """
+
+    def theta(self, eta: Tensor) -> Tensor:
+        """Parameters on their natural scale, ``(..., n, K)``."""
+        return torch.stack([link.inverse(eta[..., k]) for k, link in enumerate(self.links)], dim=-1)
