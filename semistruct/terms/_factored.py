@@ -1,0 +1,181 @@
+"""The arithmetic of design blocks: rows scaled, gathered and transformed from a small matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+
+__all__ = ["Factored", "chunks", "cross"]
+
+Matrix = np.ndarray | sp.csr_array
+
+# A dense (CHUNK_ELEMENTS,) temporary of 2 MB stays in a core's cache.
+CHUNK_ELEMENTS = 1 << 18
+# Joint tables of two gathered blocks stay dense up to this many cells or 4 n, whichever is more.
+TABLE_CELLS = 1 << 20
+
+
+def chunks(n: int, width: int) -> list[slice]:
+    """Row slices such that ``rows * width`` elements fit a cache-sized temporary."""
+    step = max(64, CHUNK_ELEMENTS // max(width, 1))
+    return [slice(start, min(start + step, n)) for start in range(0, n, step)]
+
+
+@dataclass(frozen=True, eq=False)
+class Factored:
+    """``X = diag(scale) @ M[index] @ T``, the normal form of every design block.
+
+    Attributes
+    ----------
+    M : (u, q) ndarray or csr_array
+    index : (n,) integer array or None
+        Row of ``M`` for each row of ``X``; None means ``u = n`` rows in order.
+    T : (q, p) ndarray or csr_array, or None
+        Transformation of the columns; None means the identity.
+    scale : (n,) array or None
+        Factor of each row; None means ones.
+    """
+
+    M: Matrix
+    index: np.ndarray | None = None
+    T: Matrix | None = None
+    scale: np.ndarray | None = None
+
+    @property
+    def n(self) -> int:
+        return self.M.shape[0] if self.index is None else len(self.index)
+
+    @property
+    def p(self) -> int:
+        return self.M.shape[1] if self.T is None else self.T.shape[1]
+
+    def matvec(self, beta: np.ndarray) -> np.ndarray:
+        """``X @ beta``."""
+        inner = beta if self.T is None else self.T @ beta
+        eta = self.M @ inner
+        if self.index is not None:
+            eta = eta[self.index]
+        if self.scale is not None:
+            eta = eta * (self.scale if eta.ndim == 1 else self.scale[:, None])
+        return eta
+
+    def rmatvec(self, r: np.ndarray) -> np.ndarray:
+        """``X.T @ r``."""
+        if self.scale is not None:
+            r = r * (self.scale if r.ndim == 1 else self.scale[:, None])
+        if self.index is not None:
+            r = self._sum_by_index(r)
+        total = self.M.T @ r
+        return total if self.T is None else self.T.T @ total
+
+    def _sum_by_index(self, r: np.ndarray) -> np.ndarray:
+        u = self.M.shape[0]
+        if r.ndim == 1:
+            return np.bincount(self.index, r, u)
+        return gather_matrix(self.index, np.ones(len(self.index)), u).T @ r
+
+    def take(self, rows: np.ndarray) -> Factored:
+        """The form of the given rows."""
+        scale = None if self.scale is None else self.scale[rows]
+        if self.index is not None:
+            return replace(self, index=self.index[rows], scale=scale)
+        return replace(self, M=self.M[rows], scale=scale)
+
+    def gather(self, index: np.ndarray) -> Factored:
+        """``X[index]`` without copying rows of ``M``."""
+        return replace(
+            self,
+            index=index if self.index is None else self.index[index],
+            scale=None if self.scale is None else self.scale[index],
+        )
+
+    def transform(self, T: Matrix) -> Factored:
+        """``X @ T``."""
+        return replace(self, T=T if self.T is None else self.T @ T)
+
+    def scaled(self, scale: np.ndarray) -> Factored:
+        """``diag(scale) @ X``."""
+        return replace(self, scale=scale if self.scale is None else self.scale * scale)
+
+    def dense(self) -> np.ndarray:
+        """The full ``(n, p)`` array."""
+        X = self.M if self.T is None else self.M @ self.T
+        X = X.toarray() if sp.issparse(X) else np.asarray(X)
+        if self.index is not None:
+            X = X[self.index]
+        if self.scale is not None:
+            X = X * self.scale[:, None]
+        return X
+
+
+def gather_matrix(index: np.ndarray, weights: np.ndarray, u: int) -> sp.csr_array:
+    """Sparse ``(n, u)`` matrix with ``weights[i]`` in column ``index[i]`` of row ``i``."""
+    n = len(index)
+    return sp.csr_array((weights, index, np.arange(n + 1)), shape=(n, u))
+
+
+def cross(a: Factored, b: Factored, weights: np.ndarray) -> np.ndarray:
+    """``A.T @ diag(weights) @ B`` as a dense ``(p_a, p_b)`` array."""
+    w = np.asarray(weights, dtype=float)
+    for scale in (a.scale, b.scale):
+        if scale is not None:
+            w = w * scale
+    core = _core(a, b, w)
+    if b.T is not None:
+        core = core @ b.T
+    if a.T is not None:
+        core = a.T.T @ core
+    return core.toarray() if sp.issparse(core) else np.asarray(core)
+
+
+def _core(a: Factored, b: Factored, w: np.ndarray) -> Matrix:
+    """``M_a[index_a].T @ diag(w) @ M_b[index_b]``."""
+    if a.index is None and b.index is None:
+        return _weighted_product(a.M, b.M, w)
+    if a.index is None:
+        return _core(b, a, w).T
+    u = a.M.shape[0]
+    if b.index is None:
+        return a.M.T @ (gather_matrix(a.index, w, u).T @ b.M)
+    if a.index is b.index:
+        return _weighted_product(a.M, b.M, np.bincount(a.index, w, u))
+    v = b.M.shape[0]
+    if u * v <= max(TABLE_CELLS, 4 * len(w)):
+        table = np.bincount(a.index * v + b.index, w, u * v).reshape(u, v)
+    else:
+        table = sp.coo_array((w, (a.index, b.index)), shape=(u, v)).tocsr()
+    # The smaller side first keeps the intermediate product small.
+    if a.M.shape[1] * v <= b.M.shape[1] * u:
+        return (a.M.T @ table) @ b.M
+    return a.M.T @ (table @ b.M)
+
+
+def _weighted_product(A: Matrix, B: Matrix, w: np.ndarray) -> Matrix:
+    """``A.T @ diag(w) @ B``."""
+    if sp.issparse(A):
+        if sp.issparse(B):
+            weighted = sp.csr_array(
+                (B.data * np.repeat(w, np.diff(B.indptr)), B.indices, B.indptr), shape=B.shape
+            )
+            return A.T @ weighted
+        return _sparse_dense(A, B, w)
+    if sp.issparse(B):
+        return _sparse_dense(B, A, w).T
+    total = np.zeros((A.shape[1], B.shape[1]))
+    parts = chunks(A.shape[0], B.shape[1])
+    buffer = np.empty((parts[0].stop if parts else 0, B.shape[1]))
+    for rows in parts:
+        weighted = buffer[: rows.stop - rows.start]
+        np.multiply(B[rows], w[rows, None], out=weighted)
+        total += A[rows].T @ weighted
+    return total
+
+
+def _sparse_dense(A: sp.csr_array, B: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """``A.T @ diag(w) @ B`` for sparse ``A`` and dense ``B``, weighting the stored elements."""
+    weighted = sp.csr_array(
+        (A.data * np.repeat(w, np.diff(A.indptr)), A.indices, A.indptr), shape=A.shape
+    )
+    return weighted.T @ B
