@@ -1,1 +1,22 @@
-"""."""
+"""Encoders: torch modules from the tensors of one column to latent features."""
+
+from __future__ import annotations
+
+from semistruct.encoders.augmentation import Augmentation
+from semistruct.encoders.base import Encoder
+from semistruct.encoders.build import ENCODERS, build_encoder
+from semistruct.encoders.cnn import CNNEncoder
+from semistruct.encoders.mlp import MLPEncoder
+from semistruct.encoders.module import ModuleEncoder
+from semistruct.encoders.standardization import InputStandardization
+
+__all__ = [
+    "ENCODERS",
+    "Augmentation",
+    "CNNEncoder",
+    "Encoder",
+    "InputStandardization",
+    "MLPEncoder",
+    "ModuleEncoder",
+    "build_encoder",
+]

@@ -33,3 +33,11 @@ class Encoder(nn.Module, ABC):
         mask : tensor, optional
             For inputs of varying length (sequences, bags of patches): True where an element exists.
         """
+
+    @abstractmethod
+    def learn_inputs(self, sample: Tensor) -> None:
+        """Learn the scaling of the inputs from training rows; nothing else changes it later.
+
+        Called once before training, with a sample ``(m, *shape)`` of the training rows. An
+        encoder that needs no scaling does nothing.
+        """

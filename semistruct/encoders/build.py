@@ -1,0 +1,118 @@
+"""From a name or a user's module to an encoder for a column of a given shape."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from semistruct._registry import lookup
+from semistruct.encoders.augmentation import Augmentation
+from semistruct.encoders.base import Encoder
+from semistruct.encoders.cnn import CNNEncoder
+from semistruct.encoders.mlp import MLPEncoder
+from semistruct.encoders.module import ModuleEncoder
+from semistruct.encoders.randomness import initial_weights, reseed
+from semistruct.exceptions import SpecificationError
+
+__all__ = ["ENCODERS", "build_encoder"]
+
+ENCODERS: dict[str, type[Encoder]] = {
+    "cnn": CNNEncoder,
+    "mlp": MLPEncoder,
+}
+
+_AUGMENTATION_OPTIONS = tuple(
+    name for name in inspect.signature(Augmentation).parameters if name != "random_state"
+)
+
+
+def build_encoder(
+    encoder: str | nn.Module | Callable[[tuple[int, ...]], nn.Module],
+    in_shape: Sequence[int],
+    options: Mapping[str, Any] | None = None,
+    random_state: int | None = None,
+) -> Encoder:
+    """Make a new encoder; nothing that was handed in is changed by training it.
+
+    Parameters
+    ----------
+    encoder : str, nn.Module or callable
+        A name of ``ENCODERS``; or a module, which is copied with its weights and, unless it is an
+        :class:`Encoder` already, adapted by :class:`ModuleEncoder`; or a function of ``in_shape``
+        that returns a new module, whose initial weights then come from ``random_state``.
+    in_shape : tuple of int
+        Shape of one row.
+    options : mapping, optional
+        Options of the encoder. Those of :class:`Augmentation` may be given directly, for example
+        ``{"hflip": True}``.
+    random_state : int, optional
+        Seed of everything random in the encoder.
+
+    Raises
+    ------
+    SpecificationError
+        If the name or an option is unknown, or the encoder cannot read such rows.
+
+    Examples
+    --------
+    >>> build_encoder("mlp", (3,), {"latent_dim": 5}, random_state=1).latent_dim
+    5
+    >>> build_encoder("mlp", (3,), {"latnt_dim": 5})
+    Traceback (most recent call last):
+    ...
+    semistruct.exceptions.SpecificationError: unknown option of encoder 'mlp' 'latnt_dim'; \
+did you mean 'latent_dim'? Known: activation, dropout, hidden, latent_dim.
+    """
+    shape = tuple(int(size) for size in in_shape)
+    given = dict(options or {})
+    if isinstance(encoder, str):
+        cls = lookup(ENCODERS, encoder, "encoder")
+        return cls(in_shape=shape, random_state=random_state, **_checked(cls, given, encoder))
+    if isinstance(encoder, nn.Module):
+        module = copy.deepcopy(encoder)
+    elif callable(encoder):
+        with initial_weights(random_state):
+            module = encoder(shape)
+        if not isinstance(module, nn.Module):
+            raise SpecificationError(
+                f"the encoder function returned a {type(module).__name__}, not a torch module."
+            )
+    else:
+        raise SpecificationError(
+            "an encoder is a name, a torch module or a function that returns one; got a "
+            f"{type(encoder).__name__}."
+        )
+    name = type(module).__name__
+    if isinstance(module, Encoder):
+        if given:
+            raise SpecificationError(
+                f"{name} is an encoder already and takes no further options, got {sorted(given)}."
+            )
+        reseed(module, random_state)
+        return module
+    checked = _checked(ModuleEncoder, given, name)
+    return ModuleEncoder(module, shape, random_state=random_state, **checked)
+
+
+def _checked(cls: type[Encoder], given: dict[str, Any], name: str) -> dict[str, Any]:
+    """Options with those of the augmentation gathered; refuses what ``cls`` does not know."""
+    reserved = ("self", "module", "in_shape", "random_state")
+    allowed = [p for p in inspect.signature(cls).parameters if p not in reserved]
+    if "augmentation" in allowed:
+        chosen = {k: given.pop(k) for k in _AUGMENTATION_OPTIONS if k in given}
+        if chosen and given.get("augmentation") is not None:
+            raise SpecificationError(
+                f"encoder {name!r} got both augmentation= and {sorted(chosen)}; give one of them."
+            )
+        if chosen:
+            given["augmentation"] = chosen
+        known = dict.fromkeys([*allowed, *_AUGMENTATION_OPTIONS])
+    else:
+        known = dict.fromkeys(allowed)
+    for option in given:
+        lookup(known, option, f"option of encoder {name!r}")
+    return given

@@ -1,0 +1,170 @@
+"""A small convolutional network whose defaults train on a CPU."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from semistruct._registry import lookup
+from semistruct.encoders.activations import ACTIVATIONS
+from semistruct.encoders.augmentation import Augmentation
+from semistruct.encoders.base import Encoder
+from semistruct.encoders.randomness import Dropout, initial_weights, reseed
+from semistruct.encoders.standardization import InputStandardization
+from semistruct.exceptions import SpecificationError
+
+__all__ = ["CNNEncoder"]
+
+DEFAULT_SHIFT = 0.05
+
+
+class CNNEncoder(Encoder):
+    """Convolutions down to a coarse grid, then one linear layer that knows where things are.
+
+    The pictures are standardised, changed at random in training, halved until their shorter side
+    is below ``2 * grid``, pooled to ``grid x grid`` cells and read by a linear layer. Global
+    pooling would forget position: a bright strip at the top would look like one at the bottom.
+
+    Parameters
+    ----------
+    in_shape : (C, H, W)
+        Channels, height and width of a picture; any sizes.
+    latent_dim : int
+        Number of latent features, after a last activation.
+    channels : sequence of int
+        Widths of the stages; the last is repeated when the picture needs more stages.
+    grid : int
+        Cells per side of the coarse grid; fewer where the picture is smaller.
+    dropout : float
+        Probability that a cell's feature is set to zero before the last layer, in training.
+    activation : {"silu", "relu", "gelu", "elu", "tanh"}
+    augmentation : Augmentation or mapping of its options, optional
+        Random changes in training. By default shifts of up to 5 % of the side; ``{}`` for none.
+    random_state : int, optional
+        Seed of initial weights, dropout and augmentation; ``None`` uses torch's default generator.
+
+    Attributes
+    ----------
+    standardization : InputStandardization
+        Per channel, learned by :meth:`learn_inputs`. Takes ``uint8`` pictures as they are.
+
+    Notes
+    -----
+    Group normalisation within a picture, never batch normalisation: a picture's features do not
+    depend on its companions. The first convolution has stride 4 from 128 pixels on and stride 2
+    from 48 on, so that the cost grows slowly with the size. Forward and backward take about 0.05,
+    0.4, 0.5 and 1.6 ms per picture at 8, 32, 64 and 224 pixels on one CPU core.
+
+    Examples
+    --------
+    >>> encoder = CNNEncoder((3, 20, 60), latent_dim=8, random_state=0)
+    >>> encoder(torch.zeros(2, 3, 20, 60, dtype=torch.uint8)).shape
+    torch.Size([2, 8])
+    """
+
+    def __init__(
+        self,
+        in_shape: Sequence[int],
+        latent_dim: int = 32,
+        channels: Sequence[int] = (16, 32, 64),
+        grid: int = 4,
+        dropout: float = 0.0,
+        activation: str = "silu",
+        augmentation: Augmentation | Mapping[str, float] | None = None,
+        random_state: int | None = None,
+    ) -> None:
+        super().__init__()
+        if len(in_shape) != 3 or min(in_shape) < 1:
+            raise SpecificationError(
+                f"a cnn reads pictures of shape (channels, height, width); got {tuple(in_shape)}. "
+                "Use mlp() for columns of numbers."
+            )
+        if not channels or min(*channels, latent_dim, grid) < 1:
+            raise SpecificationError(
+                "a cnn needs positive channels, latent_dim and grid; got "
+                f"channels={tuple(channels)}, latent_dim={latent_dim}, grid={grid}."
+            )
+        act = lookup(ACTIVATIONS, activation, "activation")
+        n_channels, height, width = (int(size) for size in in_shape)
+        rows, columns = min(grid, height), min(grid, width)
+        self.in_shape = (n_channels, height, width)
+        self.latent_dim = int(latent_dim)
+        self.standardization = InputStandardization(n_channels, n_spatial=2)
+        self.augmentation = _augmentation(augmentation)
+        with initial_weights(random_state):
+            stages: list[nn.Module] = []
+            previous = n_channels
+            for width_out, stride in _plan(min(height, width), channels, grid):
+                stages.append(_stage(previous, width_out, stride, act))
+                previous = width_out
+            self.stages = nn.Sequential(*stages)
+            self.pool = nn.AdaptiveAvgPool2d((rows, columns))
+            self.dropout = Dropout(dropout)
+            self.head = nn.Sequential(nn.Linear(previous * rows * columns, latent_dim), act())
+        # Channels last is up to 1.6 times faster for convolutions this narrow on a CPU.
+        for convolution in self.stages.modules():
+            if isinstance(convolution, nn.Conv2d):
+                convolution.weight.data = convolution.weight.data.to(
+                    memory_format=torch.channels_last
+                )
+        reseed(self, random_state)
+
+    def learn_inputs(self, sample: Tensor) -> None:
+        """Learn mean and standard deviation of every channel."""
+        self.standardization.fit(sample)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Latent features ``(b, latent_dim)`` of pictures ``(b, C, H, W)``; ``mask`` is unused."""
+        pictures = self.augmentation(self.standardization(x))
+        cells = self.pool(self.stages(pictures.to(memory_format=torch.channels_last)))
+        return self.head(self.dropout(cells.flatten(1)))
+
+
+def _augmentation(augmentation: Augmentation | Mapping[str, float] | None) -> Augmentation:
+    if augmentation is None:
+        return Augmentation(shift=DEFAULT_SHIFT)
+    if isinstance(augmentation, Augmentation):
+        return augmentation
+    known = dict.fromkeys(name for name in inspect.signature(Augmentation).parameters)
+    for option in augmentation:
+        lookup(known, option, "augmentation")
+    return Augmentation(**augmentation)  # type: ignore[arg-type]
+
+
+def _plan(side: int, channels: Sequence[int], grid: int) -> list[tuple[int, int]]:
+    """Width and stride of every stage for pictures whose shorter side is ``side``.
+
+    The product of the strides brings the side into ``[grid, 2 grid)`` where it is not smaller.
+    Extra stages keep the resolution and come where it is finest but cheap: before the last
+    halvings for small pictures.
+
+    Examples
+    --------
+    >>> _plan(8, (16, 32, 64), 4)
+    [(16, 1), (32, 1), (64, 2)]
+    >>> _plan(64, (16, 32, 64), 4)
+    [(16, 2), (32, 2), (64, 2), (64, 2)]
+    >>> _plan(224, (16, 32, 64), 4)
+    [(16, 4), (32, 2), (64, 2), (64, 2)]
+    """
+    halvings = max(0, math.floor(math.log2(side / grid)))
+    first = 2 if side >= 128 else 1 if side >= 48 else 0
+    first = min(first, halvings)
+    later = halvings - first
+    n_stages = max(len(channels), later + 1)
+    strides = [2**first] + [1] * (n_stages - 1 - later) + [2] * later
+    widths = [*channels, *[channels[-1]] * (n_stages - len(channels))]
+    return list(zip(widths, strides, strict=True))
+
+
+def _stage(width_in: int, width_out: int, stride: int, act: type[nn.Module]) -> nn.Sequential:
+    kernel = {1: 3, 2: 3, 4: 7}[stride]
+    return nn.Sequential(
+        nn.Conv2d(width_in, width_out, kernel, stride, kernel // 2, bias=False),
+        nn.GroupNorm(math.gcd(width_out, max(1, width_out // 8)), width_out),
+        act(),
+    )
