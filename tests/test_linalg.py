@@ -38,9 +38,9 @@ def test_factor_agrees_with_numpy_on_a_badly_scaled_matrix():
     np.testing.assert_allclose(factor.inverse() * unit, np.linalg.inv(A / unit), rtol=1e-8)
     logdet = np.linalg.slogdet(A / unit)[1] + 2 * np.log(scale).sum()
     np.testing.assert_allclose(factor.logdet, logdet)
-    b = rng.normal(size=6)
-    x = np.linalg.solve(A / unit, b / scale) / scale
-    np.testing.assert_allclose(factor.solve(b) * scale, x * scale, rtol=1e-8)
+    b = scale * rng.normal(size=6)
+    x = np.linalg.solve(A / unit, b / scale)
+    np.testing.assert_allclose(factor.solve(b) * scale, x, rtol=1e-8)
     np.testing.assert_allclose((factor.half_solve(b) ** 2).sum(), b @ factor.solve(b))
     assert np.array_equal(factor.inverse(), factor.inverse().T)
 
