@@ -1,0 +1,183 @@
+"""The vocabulary of smooths: every basis by its name in a formula, and the constructors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from semistruct._registry import lookup
+from semistruct.exceptions import SpecificationError
+from semistruct.terms.base import Term
+from semistruct.terms.cubic import CubicSpline, CyclicCubicSpline, ShrinkageCubicSpline
+from semistruct.terms.derivative_spline import DerivativeSpline
+from semistruct.terms.gaussian_process import GaussianProcess
+from semistruct.terms.pspline import CyclicPSpline, PSpline
+from semistruct.terms.random_effect import RandomEffect
+from semistruct.terms.smooth_base import Extrapolate
+from semistruct.terms.tensor import TensorSmooth
+from semistruct.terms.thin_plate import ShrinkageThinPlate, ThinPlate
+
+__all__ = ["SMOOTHS", "re", "s", "te", "ti"]
+
+SMOOTHS: dict[str, type[Term]] = {
+    "ps": PSpline,
+    "cp": CyclicPSpline,
+    "bs": DerivativeSpline,
+    "cr": CubicSpline,
+    "cs": ShrinkageCubicSpline,
+    "cc": CyclicCubicSpline,
+    "tp": ThinPlate,
+    "ts": ShrinkageThinPlate,
+    "gp": GaussianProcess,
+    "re": RandomEffect,
+}
+
+
+def s(
+    *variables: str,
+    bs: str = "ps",
+    k: int | None = None,
+    m: int | Sequence[int] | None = None,
+    by: str | None = None,
+    lam: float | Sequence[float] | None = None,
+    knots: Sequence[float] | None = None,
+    extrapolate: Extrapolate = "linear",
+    label: str = "",
+) -> Term:
+    """A smooth function of one or several columns.
+
+    Parameters
+    ----------
+    *variables : str
+        Columns. Several only for ``bs="tp"``, ``"ts"`` and ``"gp"`` (isotropic); for other bases
+        see :func:`te`.
+    bs : str
+        Basis, one of :data:`SMOOTHS`: ``"ps"`` P-spline (default), ``"cp"`` cyclic P-spline,
+        ``"bs"`` B-spline with derivative penalty, ``"cr"`` cubic regression spline, ``"cs"`` the
+        same with shrinkage, ``"cc"`` cyclic cubic, ``"tp"`` thin plate, ``"ts"`` the same with
+        shrinkage, ``"gp"`` Gaussian process, ``"re"`` random effect.
+    k : int, optional
+        Dimension of the basis before the constraint. None means 10 for one variable; for ``"tp"``
+        and ``"gp"`` of several variables see those classes.
+    m : int or sequence of int, optional
+        Order, with mgcv's meaning for each basis.
+    by : str, optional
+        Numeric column that multiplies the curve (no constraint unless it is constant), or a
+        string or categorical column: one centred curve and one penalty per level.
+    lam : float or sequence of float, optional
+        Fixed smoothing parameters, in mgcv's ``sp`` scale, one per penalty; None to estimate.
+    knots : sequence of float, optional
+        The two ends of the range over which knots are spread, or all the knots.
+    extrapolate : {"linear", "constant"}
+        What the curve does outside the range of the training rows. Cyclic bases wrap instead.
+    label : str
+        Name in tables; ``"s(area)"`` by default.
+
+    Examples
+    --------
+    >>> s("area").label
+    's(area)'
+    >>> s("time", by="stage", k=8).label
+    's(time):stage'
+    """
+    smooth = lookup(SMOOTHS, bs, "smooth")
+    if smooth is RandomEffect:
+        refused = {"m": m, "by": by, "knots": knots}
+        given = [name for name, value in refused.items() if value is not None]
+        if given:
+            raise SpecificationError(
+                f"s({', '.join(variables)}, bs='re') takes no {given[0]}; a random slope of x in "
+                "the groups g is re(g, x)."
+            )
+        return RandomEffect(variables=variables, lam=lam, label=label)
+    return smooth(
+        variables=variables,
+        k=k,
+        m=m,
+        by=by,
+        lam=lam,
+        knots=knots,
+        extrapolate=extrapolate,
+        label=label,
+    )
+
+
+def te(
+    *variables: str,
+    bs: str | Sequence[str] = "cr",
+    k: int | Sequence[int] | None = None,
+    m: int | Sequence[int] | Sequence[Sequence[int]] | None = None,
+    by: str | None = None,
+    lam: float | Sequence[float] | None = None,
+    knots: Mapping[str, Sequence[float]] | None = None,
+    extrapolate: Extrapolate = "linear",
+    label: str = "",
+) -> TensorSmooth:
+    """Tensor product smooth of several columns of different scales, one penalty per column.
+
+    Parameters are those of :func:`s`; ``bs``, ``k`` (5 by default) and ``m`` may be given per
+    column, ``knots`` is a mapping from column to knots.
+
+    Examples
+    --------
+    >>> te("age", "time", k=(6, 5)).label
+    'te(age,time)'
+    """
+    return TensorSmooth(
+        variables=variables,
+        bs=bs,
+        k=k,
+        m=m,
+        by=by,
+        lam=lam,
+        knots=knots,
+        extrapolate=extrapolate,
+        label=label,
+        interaction=False,
+    )
+
+
+def ti(
+    *variables: str,
+    bs: str | Sequence[str] = "cr",
+    k: int | Sequence[int] | None = None,
+    m: int | Sequence[int] | Sequence[Sequence[int]] | None = None,
+    by: str | None = None,
+    lam: float | Sequence[float] | None = None,
+    knots: Mapping[str, Sequence[float]] | None = None,
+    extrapolate: Extrapolate = "linear",
+    label: str = "",
+) -> TensorSmooth:
+    """The pure interaction of :func:`te`: every margin is centred, so main effects are excluded.
+
+    Examples
+    --------
+    >>> ti("age", "time").label
+    'ti(age,time)'
+    """
+    return TensorSmooth(
+        variables=variables,
+        bs=bs,
+        k=k,
+        m=m,
+        by=by,
+        lam=lam,
+        knots=knots,
+        extrapolate=extrapolate,
+        label=label,
+        interaction=True,
+    )
+
+
+def re(
+    group: str, *variables: str, lam: float | None = None, label: str = ""
+) -> RandomEffect:
+    """A random intercept per level of ``group``, or a random slope of a numeric column.
+
+    Examples
+    --------
+    >>> re("hospital").label
+    're(hospital)'
+    >>> re("hospital", "dose").label
+    're(hospital,dose)'
+    """
+    return RandomEffect(variables=(group, *variables), lam=lam, label=label)
