@@ -1,1 +1,54 @@
-"""."""
+"""Terms: what a formula is made of, from the text to frozen bases and design blocks."""
+
+from __future__ import annotations
+
+from semistruct.terms.base import Basis, DesignBlock, Term, TermKind
+from semistruct.terms.blocks import DenseBlock, IndexedBlock, SparseBlock, StackedBlock
+from semistruct.terms.deep import DeepTerm, cnn, deep, encoder, mlp
+from semistruct.terms.defaults import default_terms, resolve_columns
+from semistruct.terms.formula import ParsedFormula, ResponseCall, parse_formula
+from semistruct.terms.marks import cluster, strata
+from semistruct.terms.offset import Offset, offset
+from semistruct.terms.parametric import Parametric, ParametricBasis, linear
+from semistruct.terms.smooths import SMOOTHS, re, s, te, ti
+from semistruct.terms.tensor import TensorSmooth
+from semistruct.terms.term_list import Addend, TermList, add_terms
+
+__all__ = [
+    "SMOOTHS",
+    "TERMS",
+    "Addend",
+    "Basis",
+    "DeepTerm",
+    "DenseBlock",
+    "DesignBlock",
+    "IndexedBlock",
+    "Offset",
+    "Parametric",
+    "ParametricBasis",
+    "ParsedFormula",
+    "ResponseCall",
+    "SparseBlock",
+    "StackedBlock",
+    "Term",
+    "TermKind",
+    "TermList",
+    "add_terms",
+    "cluster",
+    "cnn",
+    "deep",
+    "default_terms",
+    "encoder",
+    "linear",
+    "mlp",
+    "offset",
+    "parse_formula",
+    "re",
+    "resolve_columns",
+    "s",
+    "strata",
+    "te",
+    "ti",
+]
+
+TERMS: dict[str, type[Term]] = {"parametric": Parametric, **SMOOTHS, "te": TensorSmooth}

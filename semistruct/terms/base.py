@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from semistruct.terms.term_list import Addend
+
 __all__ = ["Basis", "DesignBlock", "Term", "TermKind"]
 
 TermKind = Literal["parametric", "smooth", "random"]
@@ -90,15 +92,12 @@ class Basis(ABC):
         """
 
 
-class Term(ABC):
+class Term(Addend):
     """A piece of a predictor as the user wrote it. Frozen configuration; learns nothing.
 
     Terms are added with ``+``: ``s("age") + linear("sex") + cnn("ct")`` is a
     :class:`~semistruct.terms.TermList`, and so is what a formula parses to.
     """
-
-    label: str
-    variables: tuple[str, ...]
 
     @abstractmethod
     def build(self, frame: pd.DataFrame) -> Basis:

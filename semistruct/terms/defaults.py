@@ -1,0 +1,87 @@
+"""What a term list becomes once the table is known: default terms, selectors replaced by names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from semistruct.exceptions import DataError
+from semistruct.terms._tokens import quote_name
+from semistruct.terms.deep import DeepTerm, cnn
+from semistruct.terms.measurement import is_tensor, tabular_columns
+from semistruct.terms.parametric import Parametric
+from semistruct.terms.selectors import matching_columns
+from semistruct.terms.term_list import Addend, TermList
+
+__all__ = ["default_terms", "resolve_columns"]
+
+
+def default_terms(frame: pd.DataFrame) -> TermList:
+    """Every tabular column linear (strings and categoricals as factors), every image a ``cnn``.
+
+    Raises
+    ------
+    DataError
+        If the table has no columns.
+
+    Examples
+    --------
+    >>> default_terms(pd.DataFrame({"age": [1.0], "living area": [2.0]}))
+    age + `living area`
+    """
+    if not len(frame.columns):
+        raise DataError("the table has no columns; a model needs at least one.")
+    tabular = tabular_columns(frame)
+    addends: list[Addend] = []
+    if tabular:
+        addends.append(Parametric(" + ".join(map(quote_name, tabular))))
+    addends += [cnn(name) for name in frame.columns if is_tensor(frame[name])]
+    return TermList.of(*addends)
+
+
+def resolve_columns(
+    terms: TermList, frame: pd.DataFrame, exclude: Sequence[str] = ()
+) -> TermList:
+    """Replace ``.`` and ``cols()`` by the names of columns; other terms stay as they are.
+
+    Parameters
+    ----------
+    terms : TermList
+    frame : DataFrame
+        The table whose columns are meant.
+    exclude : sequence of str
+        Columns that are not explanatory, such as the response.
+
+    Raises
+    ------
+    DataError
+        If a selector stands for no column.
+
+    Examples
+    --------
+    >>> from semistruct.terms import parse_formula
+    >>> table = pd.DataFrame(columns=["y", "a", "b", "c"], dtype=float)
+    >>> resolve_columns(parse_formula("y ~ . + mlp(b)").terms, table)
+    a + c + mlp(b)
+    """
+    deep = tuple(_selected(term, frame, exclude) for term in terms.deep)
+    named = replace(terms, deep=deep)
+    structured = tuple(
+        replace(term, exclude=tuple(dict.fromkeys((*term.exclude, *exclude)))).resolved(
+            frame, named.variables
+        )
+        if isinstance(term, Parametric) and term.has_selector
+        else term
+        for term in terms.structured
+    )
+    return replace(named, structured=structured)
+
+
+def _selected(term: Addend, frame: pd.DataFrame, exclude: Sequence[str]) -> Addend:
+    if not isinstance(term, DeepTerm) or not term.selectors:
+        return term
+    columns = [name for name in frame.columns if name not in exclude]
+    found = [name for pattern in term.selectors for name in matching_columns(pattern, columns)]
+    return replace(term, variables=tuple(dict.fromkeys((*term.variables, *found))), selectors=())
