@@ -205,13 +205,14 @@ def representative_rows(x: np.ndarray, limit: int) -> np.ndarray:
 
 
 def leading_eigenvectors(E: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The ``k`` eigenvalues of largest magnitude, in that order, and their eigenvectors."""
+    """The ``k`` eigenvalues of largest magnitude, descending, and their eigenvectors."""
     if len(E) <= FULL_EIGEN or k > len(E) // 4:
         values, U = np.linalg.eigh(E)
     else:
         # A fixed start makes the result a function of the data alone.
         values, U = eigsh(E, k, which="LM", v0=np.ones(len(E)))
     largest = np.argsort(-np.abs(values), kind="stable")[:k]
+    largest = largest[np.argsort(-values[largest], kind="stable")]
     return values[largest], U[:, largest]
 
 
