@@ -1,0 +1,223 @@
+"""Training a member by stochastic gradients, jointly with structured coefficients of its own."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.linalg import solve_triangular
+from torch import Tensor, nn
+
+from semistruct.exceptions import ConvergenceWarning
+from semistruct.fitting.members import DeepProblem, Member, MemberSolver, TrainingOptions
+from semistruct.fitting.structured import StructuredFit
+from semistruct.linalg import penalised_cholesky
+from semistruct.network import Batch, SemiStructuredNet
+
+__all__ = ["GradientSolver"]
+
+_STEPS = 800
+_MIN_EPOCHS = 20
+_ROUND_STEPS = 10  # the stopping rows are looked at no more often than this
+_DENSE_FLOATS = 5 * 10**7
+_GRADIENT_NORM = 5.0
+_WARM_UP = 0.1
+
+
+@dataclass(frozen=True)
+class GradientSolver(MemberSolver):
+    """AdamW on mini-batches with a one-cycle rate, best weights on the stopping rows restored.
+
+    The structured coefficients are trained along, in coordinates in which their penalised
+    information is the identity, so that one learning rate fits all of them; they start from the
+    structured fit, and the deep scores from zero.
+
+    References
+    ----------
+    Loshchilov, I. and Hutter, F. (2019). Decoupled weight decay regularization. ICLR.
+    """
+
+    options: TrainingOptions = TrainingOptions()
+
+    def fit(
+        self,
+        problem: DeepProblem,
+        train: np.ndarray,
+        stop: np.ndarray,
+        random_state: np.random.SeedSequence,
+        report: Callable[[float], None],
+    ) -> Member:
+        options = self.options
+        net_seed, order_seed = random_state.spawn(2)
+        device = torch.device(options.device)
+        net = problem.blueprint.make(problem.modalities, train, problem.scale, net_seed).to(device)
+        model = _JointModel(problem, net, device)
+        rng = np.random.default_rng(order_seed)
+        plan = _Plan.draw(len(train), options)
+        optimiser = torch.optim.AdamW(
+            [
+                {"params": list(net.parameters()), "weight_decay": options.weight_decay},
+                {"params": list(model.b), "weight_decay": 0.0},
+            ],
+            lr=options.learning_rate,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, plan.rate)
+        best_loss, best_epoch, best = model.loss_on(stop), 0, copy.deepcopy(net.state_dict())
+        rounds = [(0, math.nan, best_loss)]
+        last_best, stopped = 0, False
+        for number in range(1, plan.n_rounds + 1):
+            total, count = 0.0, 0
+            net.train()
+            for _ in range(plan.epochs_per_round):
+                order = rng.permutation(train)
+                for start in range(0, len(order), plan.batch_size):
+                    optimiser.zero_grad(set_to_none=True)
+                    loss = model.loss(order[start : start + plan.batch_size])
+                    loss.backward()
+                    nn.utils.clip_grad_norm_(net.parameters(), _GRADIENT_NORM)
+                    optimiser.step()
+                    schedule.step()
+                    total, count = total + float(loss.detach()), count + 1
+            loss_now = model.loss_on(stop)
+            epoch = number * plan.epochs_per_round
+            rounds.append((epoch, total / count, loss_now))
+            if not math.isfinite(total):
+                warnings.warn(
+                    f"training diverged in epoch {epoch}; the weights of epoch {best_epoch} are "
+                    f"kept. Lower learning_rate (now {options.learning_rate}).",
+                    ConvergenceWarning,
+                    stacklevel=2,
+                )
+                break
+            if loss_now < best_loss:
+                best_loss, best_epoch, last_best = loss_now, epoch, number
+                best = copy.deepcopy(net.state_dict())
+            stopped = number - last_best >= plan.patience
+            report((plan.n_rounds - number + 1) / plan.n_rounds if stopped else 1 / plan.n_rounds)
+            if stopped:
+                break
+        net.load_state_dict(best)
+        net.requires_grad_(False).eval()
+        history = pd.DataFrame(rounds, columns=["epoch", "train_loss", "stop_loss"])
+        return Member(net.cpu(), history, best_epoch)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Number of rounds, epochs and steps, and the learning rate along the steps."""
+
+    batch_size: int
+    n_rounds: int
+    epochs_per_round: int
+    n_steps: int
+    patience: int
+
+    @classmethod
+    def draw(cls, n: int, options: TrainingOptions) -> _Plan:
+        batch_size = options.batch_size or int(min(256, max(32, 2 ** round(math.log2(n / 16)))))
+        steps_per_epoch = math.ceil(n / batch_size)
+        epochs = options.max_epochs or max(_MIN_EPOCHS, math.ceil(_STEPS / steps_per_epoch))
+        epochs_per_round = min(epochs, max(1, _ROUND_STEPS // steps_per_epoch))
+        n_rounds = epochs // epochs_per_round
+        patience = options.patience or max(5, n_rounds // 3)
+        return cls(
+            batch_size,
+            n_rounds,
+            epochs_per_round,
+            n_rounds * epochs_per_round * steps_per_epoch,
+            patience,
+        )
+
+    def rate(self, step: int) -> float:
+        """Linear warm-up, then half a cosine down to one hundredth."""
+        warm_up = max(1, round(_WARM_UP * self.n_steps))
+        if step < warm_up:
+            return (step + 1) / warm_up
+        done = (step - warm_up) / max(1, self.n_steps - warm_up)
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+class _JointModel:
+    """Penalised likelihood of a network and structured coefficients ``b`` in white coordinates."""
+
+    def __init__(self, problem: DeepProblem, net: SemiStructuredNet, device: torch.device) -> None:
+        structured = problem.structured
+        self.problem, self.net, self.device = problem, net, device
+        self.family = structured.family
+        self.dtype = torch.get_default_dtype()
+        self.y = self._tensor(structured.y)
+        self.offset = self._tensor(structured.offset)
+        self.weight = self._tensor(structured.sample_weight)
+        self.white = [
+            _WhiteDesign(block, start, penalty)
+            for block, start, penalty in _per_param(structured.blocks, problem.start)
+        ]
+        self.b = [nn.Parameter(self._tensor(white.start)) for white in self.white]
+        self.penalty = [self._tensor(white.penalty) for white in self.white]
+        self.slots = [(t, slot.param) for t, slot in enumerate(problem.blueprint.slots)]
+
+    def eta(self, rows: np.ndarray) -> Tensor:
+        batch = Batch.read(self.problem.modalities, rows, self.device)
+        scores = self.net.scores(batch)
+        columns = [
+            self._tensor(white.rows(rows)) @ b for white, b in zip(self.white, self.b, strict=True)
+        ]
+        for t, k in self.slots:
+            columns[k] = columns[k] + scores[:, t]
+        return torch.stack(columns, dim=1) + self.offset[rows]
+
+    def loss(self, rows: np.ndarray) -> Tensor:
+        """Minus the penalised log-likelihood per unit of weight, estimated from ``rows``."""
+        weight = self.weight[rows]
+        fit = -(weight * self.family.contributions(self.eta(rows), self.y[rows])).sum()
+        penalty = sum(
+            (0.5 * (b @ M @ b) for b, M in zip(self.b, self.penalty, strict=True)),
+            start=torch.zeros((), device=self.device),
+        )
+        return fit / weight.sum().clamp_min(1e-12) + penalty
+
+    @torch.no_grad()
+    def loss_on(self, rows: np.ndarray) -> float:
+        """Minus the mean log-likelihood of ``rows``, in evaluation mode."""
+        self.net.eval()
+        total = 0.0
+        for start in range(0, len(rows), 256):
+            chunk = rows[start : start + 256]
+            found = self.family.contributions(self.eta(chunk), self.y[chunk])
+            total -= float((self.weight[chunk] * found).sum())
+        value = total / max(float(self.weight[rows].sum()), 1e-12)
+        return value if math.isfinite(value) else math.inf
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.as_tensor(values, dtype=self.dtype, device=self.device)
+
+
+class _WhiteDesign:
+    """Design of one predictor times ``sqrt(n) L^-T``, where ``L L'`` is its penalised information.
+
+    Then ``beta = sqrt(n) L^-T b`` and ``beta' S beta / n = b' M b`` with ``M = L^-1 S L^-T``.
+    """
+
+    def __init__(self, block, start, penalty) -> None:  # type: ignore[no-untyped-def]
+        beta, information, S = start, *penalty
+        n = block.shape[0]
+        L = np.linalg.cholesky(information)
+        self.block = block
+        self.T = np.sqrt(n) * solve_triangular(L, np.eye(len(L)), lower=True, trans="T")
+        self.start = L.T @ beta / np.sqrt(n)
+        half = solve_triangular(L, S, lower=True)
+        self.penalty = solve_triangular(L, half.T, lower=True)
+        self.dense = None
+        if n * len(L) <= _DENSE_FLOATS:
+            self.dense = block.matvec(self.T).astype(np.float32)
+
+    def rows(self, rows: np.ndarray) -> np.ndarray:
+        if self.dense is not None:
+            return self.dense[rows]
+        return self.block.take(rows).matvec(self.T)

@@ -1,0 +1,122 @@
+"""Members of the cross-fitted ensemble: what one is asked to learn, and what comes back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from semistruct.blueprint import NetworkBlueprint
+from semistruct.exceptions import SpecificationError
+from semistruct.fitting.structured import StructuredFit, StructuredProblem
+from semistruct.modalities import Modality
+from semistruct.network import SemiStructuredNet
+
+__all__ = ["DeepProblem", "Member", "MemberSolver", "TrainingOptions"]
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How the members of a deep fit are trained.
+
+    Parameters
+    ----------
+    max_epochs : int, optional
+        Passes over the training rows. By default as many as make about 800 steps, at least 20.
+    batch_size : int, optional
+        Rows per step; by default between 32 and 256, growing with the number of rows.
+    learning_rate : float
+        Peak of the one-cycle schedule of AdamW.
+    weight_decay : float
+        Of the networks; structured coefficients have their own penalties.
+    patience : int, optional
+        Rounds without improvement on the stopping rows after which training ends; by default a
+        third of all rounds.
+    device : str
+        Where the networks live.
+    """
+
+    max_epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    patience: int | None = None
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for name in ("max_epochs", "batch_size", "patience"):
+            value = getattr(self, name)
+            if value is not None and (int(value) != value or value < 1):
+                raise SpecificationError(
+                    f"{name} must be a positive whole number or None, got {value!r}."
+                )
+        if not self.learning_rate > 0 or not self.weight_decay >= 0:
+            raise SpecificationError(
+                "learning_rate must be positive and weight_decay not negative, got "
+                f"{self.learning_rate!r} and {self.weight_decay!r}."
+            )
+
+
+@dataclass(frozen=True)
+class DeepProblem:
+    """Rows, likelihood, structured fit and networks of a model with deep terms.
+
+    Attributes
+    ----------
+    structured : StructuredProblem
+        Family, response, design blocks, offsets and weights of all n rows.
+    start : StructuredFit
+        The fit without deep terms.
+    blueprint : NetworkBlueprint
+        T slots.
+    modalities : mapping of str to Modality
+        The inputs of all n rows.
+    scale : (T,) array
+        One standard deviation of noise in the predictor of each slot.
+    """
+
+    structured: StructuredProblem
+    start: StructuredFit
+    blueprint: NetworkBlueprint
+    modalities: Mapping[str, Modality]
+    scale: np.ndarray
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trained network.
+
+    Attributes
+    ----------
+    net : SemiStructuredNet
+    history : DataFrame
+        One row per round: ``epoch``, ``train_loss``, ``stop_loss`` (minus the mean log-likelihood
+        per unit of weight); empty where nothing was iterated.
+    best_epoch : int
+        Epoch whose weights were kept; 0 is the structured model.
+    """
+
+    net: SemiStructuredNet
+    history: pd.DataFrame = field(repr=False)
+    best_epoch: int
+
+
+class MemberSolver(ABC):
+    """A way to train one member."""
+
+    @abstractmethod
+    def fit(
+        self,
+        problem: DeepProblem,
+        train: np.ndarray,
+        stop: np.ndarray,
+        random_state: np.random.SeedSequence,
+        report: Callable[[float], None],
+    ) -> Member:
+        """Learn from the rows ``train``; rows ``stop`` may decide when to stop, nothing else.
+
+        ``report`` is called with the share of the work done since it was called last.
+        """

@@ -1,0 +1,196 @@
+"""Columns of a table as the tensors that encoders read."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from semistruct.columns import ImageArray, TensorArray, as_image_array
+from semistruct.encoders import ModuleEncoder
+from semistruct.exceptions import DataError, SpecificationError
+from semistruct.terms import Parametric
+from semistruct.terms.base import Basis
+
+__all__ = [
+    "FeatureReader",
+    "Modality",
+    "Reader",
+    "TableReader",
+    "TensorReader",
+    "column_reader",
+    "table_reader",
+]
+
+_FEATURE_CHUNK = 64
+# Decoded pictures up to this size are kept as one array, so that an epoch decodes nothing.
+_BLOCK_BYTES = 2 * 2**30
+
+
+@dataclass(frozen=True)
+class Modality:
+    """The rows of one input of a network.
+
+    Attributes
+    ----------
+    name : str
+        Key of the input in a network's batch.
+    values : TensorArray or (n, *in_shape) array
+        Where the rows are read from; files are decoded when a batch asks for them.
+    present : (n,) bool array
+        Which rows have the modality.
+    in_shape : tuple of int
+        Shape of one row.
+    """
+
+    name: str
+    values: TensorArray | np.ndarray
+    present: np.ndarray
+    in_shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.present)
+
+    def batch(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+        """Rows ``(b, *in_shape)``, in the order asked for; absent rows are zeros."""
+        if isinstance(self.values, np.ndarray):
+            return torch.from_numpy(self.values[rows]).to(device)
+        return torch.from_numpy(self.values.batch(rows)).to(device)
+
+    def in_memory(self) -> Modality:
+        """The same rows decoded once, where they fit into memory."""
+        if isinstance(self.values, np.ndarray):
+            return self
+        size = len(self) * int(np.prod(self.in_shape)) * self.values.element_dtype.itemsize
+        if size > _BLOCK_BYTES:
+            return self
+        return Modality(self.name, self.values.batch(), self.present, self.in_shape)
+
+
+class Reader(ABC):
+    """Learned reading of one input: frozen, and the same for training and new rows."""
+
+    name: str
+    in_shape: tuple[int, ...]
+
+    @abstractmethod
+    def read(self, frame: pd.DataFrame) -> Modality:
+        """The input of every row of ``frame``."""
+
+
+@dataclass(frozen=True)
+class TensorReader(Reader):
+    """A column of pictures or other tensors."""
+
+    name: str
+    in_shape: tuple[int, ...]
+    image: bool
+
+    def read(self, frame: pd.DataFrame) -> Modality:
+        column = _tensor_column(frame, self.name, self.image)
+        present = ~column.isna()
+        if present.any() and tuple(column.tensor_shape) != self.in_shape:
+            raise DataError(
+                f"column {self.name!r} has rows of shape {tuple(column.tensor_shape)}, but the "
+                f"model was fitted on {self.in_shape}; resize them, for example with "
+                "ImageArray.from_files(..., size=...)."
+            )
+        if not present.any():
+            values: TensorArray | np.ndarray = np.zeros((len(frame), *self.in_shape), np.float32)
+            return Modality(self.name, values, present, self.in_shape)
+        return Modality(self.name, column, present, self.in_shape)
+
+
+@dataclass(frozen=True)
+class TableReader(Reader):
+    """Tabular columns as one row of numbers: factors as indicators, no missing values."""
+
+    name: str
+    in_shape: tuple[int, ...]
+    basis: Basis
+
+    def read(self, frame: pd.DataFrame) -> Modality:
+        values = self.basis.design(frame).dense().astype(np.float32)
+        return Modality(self.name, values, np.ones(len(frame), bool), self.in_shape)
+
+
+@dataclass(frozen=True)
+class FeatureReader(Reader):
+    """Features of a frozen encoder, computed once per row and then kept.
+
+    The features are computed in chunks of one size, so that a row's features do not depend on the
+    rows around it.
+    """
+
+    name: str
+    reader: Reader
+    encoder: ModuleEncoder
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        """``(n_features,)``."""
+        return (self.encoder.n_features,)
+
+    def read(self, frame: pd.DataFrame) -> Modality:
+        inputs = self.reader.read(frame)
+        features = np.zeros((len(inputs), *self.in_shape), np.float32)
+        rows = np.flatnonzero(inputs.present)
+        reference = next(self.encoder.parameters(), torch.zeros(0))
+        self.encoder.eval()
+        with torch.no_grad():
+            for start in range(0, len(rows), _FEATURE_CHUNK):
+                chunk = rows[start : start + _FEATURE_CHUNK]
+                batch = inputs.batch(chunk, reference.device)
+                features[chunk] = self.encoder.features(batch).float().cpu().numpy()
+        return Modality(self.name, features, inputs.present, self.in_shape)
+
+
+def column_reader(frame: pd.DataFrame, column: str, *, image: bool) -> TensorReader:
+    """Learn the shape of a tensor column from the training rows.
+
+    Raises
+    ------
+    DataError
+        If the column does not exist, holds no tensors, or has no row that is not missing.
+    """
+    values = _tensor_column(frame, column, image)
+    if values.isna().all():
+        raise DataError(
+            f"every row of column {column!r} is missing in the training data; a deep term needs "
+            "rows to learn from."
+        )
+    return TensorReader(column, tuple(values.tensor_shape), image)
+
+
+def table_reader(frame: pd.DataFrame, columns: tuple[str, ...], name: str) -> TableReader:
+    """Learn the levels of factors among tabular columns that an encoder reads."""
+    basis = Parametric.of(*columns, intercept=False).build(frame)
+    return TableReader(name, (len(basis.names),), basis)
+
+
+def _tensor_column(frame: pd.DataFrame, column: str, image: bool) -> TensorArray:
+    if column not in frame.columns:
+        raise DataError(
+            f"the table has no column {column!r}; it has {', '.join(map(repr, frame.columns))}."
+        )
+    series = frame[column]
+    if isinstance(series.array, TensorArray) and not (
+        image and not isinstance(series.array, ImageArray)
+    ):
+        return series.array
+    if image:
+        return as_image_array(series)
+    raise SpecificationError(
+        f"column {column!r} of type {series.dtype} holds no tensors; make it a "
+        "semistruct.TensorArray."
+    )
+
+
+def is_tensor_column(series: pd.Series[Any]) -> bool:
+    """Whether the column holds one tensor per row."""
+    return isinstance(series.array, TensorArray)

@@ -1,0 +1,167 @@
+"""The network of a model: encoders, fusion, and one linear score per deep term."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from semistruct.encoders import Encoder
+from semistruct.fusion import LatentFusion
+from semistruct.modalities import Modality
+
+__all__ = ["Batch", "SemiStructuredNet", "TermNetwork", "predict_latents", "predict_scores"]
+
+_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs of some rows.
+
+    Attributes
+    ----------
+    inputs : mapping of str to (b, *shape) tensors
+    present : mapping of str to (b,) bool tensors
+        Which rows have the modality.
+    """
+
+    inputs: Mapping[str, Tensor]
+    present: Mapping[str, Tensor]
+
+    @classmethod
+    def read(
+        cls,
+        modalities: Mapping[str, Modality],
+        rows: np.ndarray,
+        device: torch.device | str = "cpu",
+    ) -> Batch:
+        """The given rows of every modality on ``device``."""
+        inputs = {name: modality.batch(rows, device) for name, modality in modalities.items()}
+        present = {
+            name: torch.from_numpy(modality.present[rows]).to(device)
+            for name, modality in modalities.items()
+        }
+        return cls(inputs, present)
+
+
+class TermNetwork(nn.Module):
+    """One deep term: an encoder for every input, and their fusion where there are several.
+
+    Parameters
+    ----------
+    inputs : sequence of str
+        Names of the inputs, as in :class:`Batch`.
+    encoders : sequence of Encoder
+        One per input.
+    fusion : LatentFusion, optional
+        Needed where there is more than one input; it knows the inputs by these names.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[str],
+        encoders: Sequence[Encoder],
+        fusion: LatentFusion | None = None,
+    ) -> None:
+        super().__init__()
+        self.inputs = tuple(inputs)
+        self.encoders = nn.ModuleList(encoders)
+        self.fusion = fusion
+        self.latent_dim = encoders[0].latent_dim if fusion is None else fusion.latent_dim
+
+    def present(self, batch: Batch) -> Tensor:
+        """Rows ``(b,)`` that have at least one of the inputs."""
+        return torch.stack([batch.present[name] for name in self.inputs]).any(0)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Latent features ``(b, latent_dim)``."""
+        latents = {
+            name: encoder(batch.inputs[name])
+            for name, encoder in zip(self.inputs, self.encoders, strict=True)
+        }
+        if self.fusion is None:
+            return latents[self.inputs[0]]
+        return self.fusion(latents, {name: batch.present[name] for name in self.inputs})
+
+
+class SemiStructuredNet(nn.Module):
+    """All deep terms of a model, and the weights ``gamma`` with which they enter its predictors.
+
+    Parameters
+    ----------
+    terms : sequence of TermNetwork
+        Each once, also when several predictors share it.
+    slots : sequence of (int, int)
+        Position of the predictor and of the term network, for each column of the scores.
+    scale : (T,) tensor
+        Natural size of a score: one standard deviation of noise in its predictor. Learning rates
+        and weight decay then mean the same for a response in dollars and for one in millions.
+
+    Notes
+    -----
+    ``gamma`` starts at zero, so that training starts from the structured model.
+    """
+
+    scale: Tensor
+
+    def __init__(
+        self, terms: Sequence[TermNetwork], slots: Sequence[tuple[int, int]], scale: Tensor
+    ) -> None:
+        super().__init__()
+        self.terms = nn.ModuleList(terms)
+        self.slots = tuple(slots)
+        self.gammas = nn.ParameterList(
+            [nn.Parameter(torch.zeros(terms[term].latent_dim)) for _, term in self.slots]
+        )
+        self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.get_default_dtype()))
+
+    def scores(self, batch: Batch) -> Tensor:
+        """Deep scores ``(b, T)``: column t is ``U gamma`` of slot t, zero where all is absent."""
+        latents = [term(batch) for term in self.terms]
+        present = [term.present(batch) for term in self.terms]  # type: ignore[operator]
+        columns = [
+            torch.where(present[term], latents[term] @ gamma, 0.0)
+            for gamma, (_, term) in zip(self.gammas, self.slots, strict=True)
+        ]
+        return torch.stack(columns, dim=1) * self.scale
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The scores."""
+        return self.scores(batch)
+
+
+def predict_scores(
+    net: SemiStructuredNet, modalities: Mapping[str, Modality], rows: np.ndarray
+) -> np.ndarray:
+    """Scores ``(len(rows), T)`` in float64, in evaluation mode, chunk by chunk."""
+    device = net.scale.device
+    scores = np.zeros((len(rows), len(net.slots)))
+    net.eval()
+    with torch.no_grad():
+        for start in range(0, len(rows), _CHUNK):
+            chunk = rows[start : start + _CHUNK]
+            batch = Batch.read(modalities, chunk, device)
+            scores[start : start + len(chunk)] = net.scores(batch).double().cpu().numpy()
+    return scores
+
+
+def predict_latents(
+    net: SemiStructuredNet, modalities: Mapping[str, Modality], rows: np.ndarray
+) -> list[np.ndarray]:
+    """Latent features ``(len(rows), latent_dim)`` of every term network, NaN where absent."""
+    device = net.scale.device
+    latents = [np.full((len(rows), int(term.latent_dim)), np.nan) for term in net.terms]
+    net.eval()
+    with torch.no_grad():
+        for start in range(0, len(rows), _CHUNK):
+            chunk = rows[start : start + _CHUNK]
+            batch = Batch.read(modalities, chunk, device)
+            for found, term in zip(latents, net.terms, strict=True):
+                values = term(batch).double().cpu().numpy()
+                here = term.present(batch).cpu().numpy()  # type: ignore[operator]
+                found[start : start + len(chunk)][here] = values[here]
+    return latents
