@@ -125,6 +125,10 @@ class _Parser:
     def token(self) -> Token:
         return self.tokens[self.position]
 
+    @property
+    def at_end(self) -> bool:
+        return self.token.kind == "end"
+
     def at(self, *operators: str) -> bool:
         return self.token.kind == "operator" and self.token.text in operators
 
@@ -222,7 +226,7 @@ class _Parser:
             return self.closed(Dot(token.span))
         if self.at("(", "["):
             return self.closed(self.group())
-        if token.kind == "end":
+        if self.at_end:
             raise self.fail("the formula ends too early; something is missing here.")
         raise self.fail(f"{token.text!r} is not expected here; write a column, a number or a term.")
 
@@ -270,7 +274,7 @@ class _Parser:
     def close(self, closing: str, opening: Token) -> Token:
         if self.at(closing):
             return self.advance()
-        if self.token.kind == "end":
+        if self.at_end:
             raise self.fail(f"{opening.text!r} is not closed.", opening.span)
         raise self.fail(f"{self.token.text!r} is not expected here; expected {closing!r} or ','.")
 
@@ -281,8 +285,10 @@ class _Parser:
         keywords: list[tuple[str, Node]] = []
         while not self.at(")"):
             following = self.tokens[min(self.position + 1, len(self.tokens) - 1)]
-            if self.token.kind == "name" and following.text == "=" and (
-                following.kind == "operator"
+            if (
+                self.token.kind == "name"
+                and following.text == "="
+                and (following.kind == "operator")
             ):
                 keyword = self.advance()
                 self.advance()
@@ -316,7 +322,7 @@ def parse_sides(text: str) -> tuple[Node | None, Node]:
     ('price', 'area + s(age)')
     """
     parser = _Parser(text, tokenize(text))
-    if parser.token.kind == "end":
+    if parser.at_end:
         raise formula_error(text, (0, 1), "the formula is empty; an intercept alone is '1'.")
     response = None
     if parser.at("~"):
@@ -329,7 +335,7 @@ def parse_sides(text: str) -> tuple[Node | None, Node]:
             response, predictor = predictor, parser.sum()
     if parser.at("~"):
         raise parser.fail("a formula has at most one '~'.")
-    if parser.token.kind != "end":
+    if not parser.at_end:
         raise parser.fail(
             f"{parser.token.text!r} is not expected here; put + or : between two pieces."
         )

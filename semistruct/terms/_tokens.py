@@ -8,7 +8,15 @@ from typing import Literal
 
 from semistruct.exceptions import SpecificationError
 
-__all__ = ["MAX_LENGTH", "Span", "Token", "formula_error", "is_plain_name", "quote_name", "tokenize"]
+__all__ = [
+    "MAX_LENGTH",
+    "Span",
+    "Token",
+    "formula_error",
+    "is_plain_name",
+    "quote_name",
+    "tokenize",
+]
 
 Span = tuple[int, int]
 TokenKind = Literal["name", "quoted", "number", "string", "operator", "end"]
@@ -89,9 +97,7 @@ def is_plain_name(name: str) -> bool:
     (True, False, False)
     """
     return (
-        _PLAIN.fullmatch(name) is not None
-        and name not in _CONSTANTS
-        and not name.startswith("__")
+        _PLAIN.fullmatch(name) is not None and name not in _CONSTANTS and not name.startswith("__")
     )
 
 
@@ -126,8 +132,10 @@ def quote_name(name: str) -> str:
 def _check_name(text: str, name: str, span: Span) -> None:
     if name.startswith("__"):
         raise formula_error(
-            text, span, f"the name {name!r} starts with two underscores and is not allowed in a "
-            "formula; a column of that name goes in backticks."
+            text,
+            span,
+            f"the name {name!r} starts with two underscores and is not allowed in a "
+            "formula; a column of that name goes in backticks.",
         )
 
 
@@ -150,7 +158,7 @@ def tokenize(text: str) -> list[Token]:
         )
     if len(text) > MAX_LENGTH:
         raise SpecificationError(
-            f"the formula has {len(text)} characters, more than {MAX_LENGTH}; use cols(\"gene_*\") "
+            f'the formula has {len(text)} characters, more than {MAX_LENGTH}; use cols("gene_*") '
             "to name many columns."
         )
     tokens: list[Token] = []
@@ -160,9 +168,7 @@ def tokenize(text: str) -> list[Token]:
         if match is None:
             character = text[position]
             what = _REFUSED.get(character, f"the character {character!r}.")
-            raise formula_error(
-                text, (position, position + 1), f"a formula cannot contain {what}"
-            )
+            raise formula_error(text, (position, position + 1), f"a formula cannot contain {what}")
         kind, piece, span = match.lastgroup, match.group(), match.span()
         position = match.end()
         if kind == "space":

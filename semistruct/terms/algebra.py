@@ -75,8 +75,9 @@ def expand(text: str, node: Node, known: tuple[str, ...]) -> Products:
 def _cross(text: str, node: Node, left: Products, right: Products) -> Products:
     if len(left) * len(right) > MAX_PRODUCTS:
         raise formula_error(
-            text, node.span, f"this piece has more than {MAX_PRODUCTS} interactions; name the "
-            "ones you mean."
+            text,
+            node.span,
+            f"this piece has more than {MAX_PRODUCTS} interactions; name the ones you mean.",
         )
     crossed: Products = {}
     for key, product in left.items():
@@ -96,17 +97,21 @@ def _power(text: str, node: Binary, known: tuple[str, ...]) -> Products:
         and 1 <= exponent.value <= _MAX_POWER
     ):
         raise formula_error(
-            text, exponent.span, f"the power of a term must be a whole number from 1 to "
+            text,
+            exponent.span,
+            f"the power of a term must be a whole number from 1 to "
             f"{_MAX_POWER}; it means interactions up to that order. For a squared column write "
-            "I(x**2) or poly(x, 2)."
+            "I(x**2) or poly(x, 2).",
         )
     base = expand(text, node.left, known)
     if exponent.value > 1 and isinstance(node.left, Name):
         name = to_text(node.left)
         raise formula_error(
-            text, node.span, f"{name}**{exponent.value} means interactions of {name} with itself, "
+            text,
+            node.span,
+            f"{name}**{exponent.value} means interactions of {name} with itself, "
             f"that is {name}; for a power of the column write I({name}**{exponent.value}) or "
-            f"poly({name}, {exponent.value})."
+            f"poly({name}, {exponent.value}).",
         )
     total = base
     for _ in range(exponent.value - 1):

@@ -69,6 +69,8 @@ class Basis(ABC):
         recorded in ``penalty_scales`` (raw penalty = ``S * scale``).
     lam : tuple of (float or None)
         One entry per penalty: a smoothing parameter fixed by the user, or None to estimate it.
+    ranks : tuple of int
+        Rank of each penalty.
     variables : tuple of str
         Columns of the frame that the design reads.
     """
@@ -79,6 +81,7 @@ class Basis(ABC):
     penalties: tuple[np.ndarray, ...]
     penalty_scales: tuple[float, ...]
     lam: tuple[float | None, ...]
+    ranks: tuple[int, ...]
     variables: tuple[str, ...]
 
     @abstractmethod

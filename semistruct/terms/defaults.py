@@ -41,9 +41,7 @@ def default_terms(frame: pd.DataFrame) -> TermList:
     return TermList.of(*addends)
 
 
-def resolve_columns(
-    terms: TermList, frame: pd.DataFrame, exclude: Sequence[str] = ()
-) -> TermList:
+def resolve_columns(terms: TermList, frame: pd.DataFrame, exclude: Sequence[str] = ()) -> TermList:
     """Replace ``.`` and ``cols()`` by the names of columns; other terms stay as they are.
 
     Parameters

@@ -134,8 +134,9 @@ def parse_formula(text: str, *, encoders: Collection[str] = ()) -> ParsedFormula
     reader = _Reader(text, tuple(encoders))
     response = None if left is None else reader.response(left)
     parsed = ParsedFormula(response, TermList(), text)
-    explained = response.columns if isinstance(response, ResponseCall) else parsed.response_variables
-    return replace(parsed, terms=reader.predictor(right, explained, parsed.response_variables))
+    read = parsed.response_variables
+    explained = response.columns if isinstance(response, ResponseCall) else read
+    return replace(parsed, terms=reader.predictor(right, explained, read))
 
 
 class _Reader:
@@ -192,8 +193,8 @@ class _Reader:
                 start, stop, event = map(to_text, node.args)
                 extra = f" Delayed entry is written Surv({stop}, {event}, entry={start})."
             raise self.fail(
-                node, f"{usage} takes {len(columns)} columns by position, got {len(node.args)}."
-                + extra
+                node,
+                f"{usage} takes {len(columns)} columns by position, got {len(node.args)}." + extra,
             )
         for name, value in node.keywords:
             if name not in options:
@@ -233,8 +234,9 @@ class _Reader:
             elif self.is_special(piece):
                 if sign == "-":
                     raise self.fail(
-                        piece, f"{to_text(piece)} cannot be subtracted; leave it out, or add "
-                        "offset(-x) for a known piece."
+                        piece,
+                        f"{to_text(piece)} cannot be subtracted; leave it out, or add "
+                        "offset(-x) for a known piece.",
                     )
                 addends.append(self.special(piece))  # type: ignore[arg-type]
             else:
@@ -282,8 +284,9 @@ class _Reader:
         for piece in walk(node):
             if isinstance(piece, Name) and piece.name in response:
                 raise self.fail(
-                    piece, f"{piece.name!r} is the response and cannot explain itself; leave it "
-                    "out on the right side of '~'."
+                    piece,
+                    f"{piece.name!r} is the response and cannot explain itself; leave it "
+                    "out on the right side of '~'.",
                 )
 
     def special(self, call: Call) -> Addend:
@@ -311,12 +314,14 @@ class _Reader:
         for arg in call.args:
             if isinstance(arg, Call) and arg.function in FUNCTIONS:
                 raise self.fail(
-                    arg, f"{call.function}() takes columns; make {to_text(arg)} a column of the "
-                    "table first."
+                    arg,
+                    f"{call.function}() takes columns; make {to_text(arg)} a column of the "
+                    "table first.",
                 )
         columns = [self.column(arg, call) for arg in call.args]
         allowed = [
-            name for name, parameter in inspect.signature(constructor).parameters.items()
+            name
+            for name, parameter in inspect.signature(constructor).parameters.items()
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY
         ]
         options: dict[str, Any] = {}
@@ -325,11 +330,12 @@ class _Reader:
                 close = get_close_matches(name, allowed, n=1, cutoff=0.4)
                 hint = f"; did you mean {close[0]!r}?" if close else "."
                 raise self.fail(
-                    value, f"{call.function}() has no option {name!r}{hint} It has "
-                    f"{', '.join(allowed)}."
+                    value,
+                    f"{call.function}() has no option {name!r}{hint} It has {', '.join(allowed)}.",
                 )
             options[name] = (
-                self.by_column(call, value) if name == "by"
+                self.by_column(call, value)
+                if name == "by"
                 else literal(self.text, value, f"{name}= of {call.function}()")
             )
         try:
@@ -343,8 +349,9 @@ class _Reader:
         if isinstance(node, Text) and node.value:
             return node.value
         raise self.fail(
-            node, f"by= of {call.function}() takes one column, got {to_text(node)}; only deep "
-            "terms vary with a smooth."
+            node,
+            f"by= of {call.function}() takes one column, got {to_text(node)}; only deep "
+            "terms vary with a smooth.",
         )
 
     def deep_term(self, call: Call) -> DeepTerm:
@@ -379,7 +386,7 @@ class _Reader:
         if isinstance(node, Call) and node.function not in self.known:
             raise unknown_function(self.text, node, SMOOTH_FUNCTIONS)
         raise self.fail(
-            node, f"by= of {call.function}() takes a smooth such as s(tend), or a column, got "
-            f"{to_text(node)}."
+            node,
+            f"by= of {call.function}() takes a smooth such as s(tend), or a column, got "
+            f"{to_text(node)}.",
         )
-

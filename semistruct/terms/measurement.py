@@ -43,7 +43,8 @@ def is_tensor(column: pd.Series) -> bool:
 def tabular_columns(frame: pd.DataFrame) -> tuple[str, ...]:
     """Names of the columns that hold one value per row."""
     return tuple(
-        name for position, name in enumerate(frame.columns)
+        name
+        for position, name in enumerate(frame.columns)
         if not is_tensor(frame.iloc[:, position])
     )
 

@@ -75,7 +75,7 @@ class Parametric(Term):
     intercept: bool = False
     exclude: tuple[str, ...] = ()
 
-    label: ClassVar[str] = "parametric"
+    label = "parametric"
 
     def __post_init__(self) -> None:
         if not isinstance(self.formula, str):
@@ -179,13 +179,10 @@ class Parametric(Term):
         X, columns = _materialise(term.formula, term.intercept, frame, levels, state)
         names = tuple(name for _, own in columns for name in own)
         _check_finite(X, names)
-        duplicated = sorted({name for name in names if names.count(name) > 1}) if (
-            len(set(names)) < len(names)
-        ) else []
-        if duplicated:
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
             raise SpecificationError(
-                f"two columns of the design are called {duplicated[0]!r}; rename a column of the "
-                "table."
+                f"two columns of the design are called {twice!r}; rename a column of the table."
             )
         ends = np.cumsum([0, *(len(own) for _, own in columns)]).tolist()
         return ParametricBasis(
@@ -235,11 +232,12 @@ class ParametricBasis(Basis):
     sparse: tuple[bool, ...]
     kept: tuple[int, ...]
 
-    label: ClassVar[str] = "parametric"
-    kind: ClassVar[TermKind] = "parametric"
-    penalties: ClassVar[tuple[np.ndarray, ...]] = ()
-    penalty_scales: ClassVar[tuple[float, ...]] = ()
-    lam: ClassVar[tuple[float | None, ...]] = ()
+    label = "parametric"
+    kind: ClassVar[TermKind] = "parametric"  # type: ignore[misc]
+    penalties = ()
+    penalty_scales = ()
+    lam = ()
+    ranks = ()
 
     @property
     def names(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -422,8 +420,8 @@ def _materialise(
         with np.errstate(all="ignore"):
             value = evaluate(node, floats, state)
         if np.ndim(value) == 2:
-            columns = tuple(str(j + 1) for j in range(value.shape[1]))
-            matrices[text] = FactorValues(value, kind="numerical", column_names=columns)
+            numbers = tuple(str(j + 1) for j in range(value.shape[1]))
+            matrices[text] = FactorValues(value, kind="numerical", column_names=numbers)
         else:
             values[text] = np.broadcast_to(value, len(frame))
     spec = ModelSpec(
@@ -475,6 +473,7 @@ def _blocks(X: sp.csc_array, sparse: Sequence[bool], kept: Sequence[int]) -> Fac
         if stop < len(kept) and sparse[kept[stop]] == sparse[kept[start]]:
             continue
         run = X[:, list(kept[start:stop])]
-        blocks.append(SparseBlock(run.tocsr()) if sparse[kept[start]] else DenseBlock(run.toarray()))
+        is_sparse = sparse[kept[start]]
+        blocks.append(SparseBlock(run.tocsr()) if is_sparse else DenseBlock(run.toarray()))
         start = stop
     return blocks[0] if len(blocks) == 1 else StackedBlock(blocks)

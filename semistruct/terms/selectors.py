@@ -101,8 +101,10 @@ def _mapped(text, node, change):  # type: ignore[no-untyped-def]
         for piece in walk(node):
             if isinstance(piece, Dot) or _is_cols(piece):
                 raise formula_error(
-                    text, piece.span, f"{to_text(piece)} cannot stand inside {node.function}(); "
-                    "it stands for several columns."
+                    text,
+                    piece.span,
+                    f"{to_text(piece)} cannot stand inside {node.function}(); "
+                    "it stands for several columns.",
                 )
         return node
     if isinstance(node, Sum):

@@ -69,9 +69,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def unknown_function(
-    text: str, call: Call, known: Iterable[str], note: str = ""
-) -> Exception:
+def unknown_function(text: str, call: Call, known: Iterable[str], note: str = "") -> Exception:
     """The error for a function that is not in the vocabulary, with the closest known name."""
     names = sorted(set(known), key=str.lower)
     close = difflib.get_close_matches(call.function, names, n=1, cutoff=0.5)
@@ -138,9 +136,7 @@ def check_factor(text: str, node: Node, known: Iterable[str]) -> None:
 
 def check_arithmetic(text: str, node: Node, known: Iterable[str], *, stateful: bool) -> None:
     """Check an arithmetic expression of columns, numbers and whitelisted functions of one value."""
-    if isinstance(node, Name) or (
-        isinstance(node, Number) and not isinstance(node.value, bool)
-    ):
+    if isinstance(node, Name) or (isinstance(node, Number) and not isinstance(node.value, bool)):
         return
     if isinstance(node, Unary):
         check_arithmetic(text, node.operand, known, stateful=stateful)
@@ -168,13 +164,17 @@ def _check_arithmetic_call(text: str, node: Call, known: Iterable[str], stateful
     name = node.function
     if name in ("C", "poly"):
         raise formula_error(
-            text, node.span, f"{name}() gives several columns and cannot stand inside another "
-            "function; use it as a term of its own."
+            text,
+            node.span,
+            f"{name}() gives several columns and cannot stand inside another "
+            "function; use it as a term of its own.",
         )
     if name in STATEFUL and not stateful:
         raise formula_error(
-            text, node.span, f"{name}() learns from the training rows, which an offset may not; "
-            "compute the column first."
+            text,
+            node.span,
+            f"{name}() learns from the training rows, which an offset may not; "
+            "compute the column first.",
         )
     if name not in ELEMENTWISE and name not in STATEFUL:
         raise unknown_function(text, node, known)
@@ -187,8 +187,9 @@ def _check_exponent(text: str, node: Node) -> None:
     value = node.operand if isinstance(node, Unary) else node
     if not isinstance(value, Number) or abs(value.value) > _MAX_EXPONENT:
         raise formula_error(
-            text, node.span, f"an exponent must be a number of at most {_MAX_EXPONENT}, got "
-            f"{to_text(node)}."
+            text,
+            node.span,
+            f"an exponent must be a number of at most {_MAX_EXPONENT}, got {to_text(node)}.",
         )
 
 
@@ -200,8 +201,9 @@ def _check_categorical(text: str, node: Call) -> None:
     for keyword, value in node.keywords:
         if keyword != "ref":
             raise formula_error(
-                text, value.span, f"C() has no option {keyword!r}; the only one is ref=, the "
-                "reference level."
+                text,
+                value.span,
+                f"C() has no option {keyword!r}; the only one is ref=, the reference level.",
             )
         if isinstance(literal(text, value, "ref="), tuple):
             raise formula_error(text, value.span, "ref= must be one level.")
