@@ -78,9 +78,10 @@ class Objective(ABC):
 
     @abstractmethod
     def contributions(self, eta: Tensor, y: Tensor) -> Tensor:
-        """Log-likelihood of each row, ``(..., n)``, from ``eta`` ``(..., n, K)`` and ``y`` ``(n, ...)``.
+        """Log-likelihood of each row, ``(..., n)``.
 
-        Differentiable in ``eta``; leading batch dimensions are members, folds or bootstraps.
+        From ``eta`` ``(..., n, K)`` and ``y`` ``(n, ...)``. Differentiable in
+        ``eta``; leading batch dimensions are members, folds or bootstraps.
         """
 
     @abstractmethod
@@ -95,28 +96,32 @@ class Objective(ABC):
 class Family(Objective):
     """A likelihood whose every parameter has its own additive predictor.
 
-    A family is an immutable value: two instances with the same options are interchangeable. A user's
-    own subclass works without being registered.
+    A family is an immutable value: two instances with the same options are interchangeable. A
+    user's own subclass works without being registered.
 
     Class attributes
     ----------------
-    links : tuple of K :class:`~semistruct.links.Link`
-        ``theta_k = links[k].inverse(eta_k)``. An instance may carry other links.
     dispersion : tuple (param_name, power) or None
         When the named parameter ``t`` has a constant predictor, the curvature of the other
         predictors is proportional to ``t ** -power``, so that it can be estimated by restricted
         maximum likelihood: ``("scale", 2)`` for the normal, ``("dispersion", 1)`` for the gamma.
     discrete : bool
         Whether the response takes isolated values.
-    support : str
-        The allowed responses in words, for error messages: ``"positive numbers"``.
     """
 
     separable: ClassVar[bool] = True
-    links: tuple[Link, ...]
     dispersion: ClassVar[tuple[str, int] | None] = None
     discrete: ClassVar[bool] = False
-    support: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def support(self) -> str:
+        """The allowed responses in words, for error messages: ``"positive numbers"``."""
+
+    @property
+    @abstractmethod
+    def links(self) -> tuple[Link, ...]:
+        """K links, ``theta_k = links[k].inverse(eta_k)``; a plain class attribute will do."""
 
     @abstractmethod
     def validate(self, y: Any) -> np.ndarray:
@@ -145,12 +150,39 @@ class Family(Objective):
         """The predictive distribution of each row, batch shape ``(..., n)``."""
 
     @abstractmethod
+    def cdf(self, eta: Tensor, y: Tensor) -> Tensor:
+        """Distribution function at ``y``, any real number, broadcast as in :meth:`quantile`.
+
+        Carries a gradient only where torch has the special function it needs.
+        """
+
+    @abstractmethod
     def quantile(self, eta: Tensor, q: Tensor) -> Tensor:
         """Quantile function, broadcast over ``eta`` ``(n, K)`` -> ``(n,)`` and levels ``q``.
 
         ``q`` of shape ``(m, 1)`` gives ``(m, n)``. For a discrete response the smallest value whose
         distribution function reaches ``q``.
         """
+
+    def mean(self, eta: Tensor) -> Tensor:
+        """Mean of the response, ``(..., n)``; NaN or infinite where it does not exist."""
+        return self.distribution(eta).mean
+
+    def variance(self, eta: Tensor) -> Tensor:
+        """Variance of the response, ``(..., n)``; NaN or infinite where it does not exist."""
+        return self.distribution(eta).variance
+
+    def sample(self, eta: Tensor, size: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw ``(size, n)`` responses from ``eta`` ``(n, K)`` by inversion of uniform numbers.
+
+        One stream of uniforms serves every family, so that a fixed ``generator`` gives the same
+        draws whichever random numbers the device's own samplers would use. The generator lives on
+        the CPU.
+        """
+        # At least one half in the last of 53 bits: neither level 0 nor level 1 can occur.
+        grid = torch.randint(2**53, (size, *eta.shape[:-1]), generator=generator)
+        levels = (grid.double() + 0.5) / 2**53
+        return self.quantile(eta, levels.clamp(max=1 - 2**-53).to(eta.device)).to(eta.dtype)
 
     def theta(self, eta: Tensor) -> Tensor:
         """Parameters on their natural scale, ``(..., n, K)``."""

@@ -1,0 +1,103 @@
+"""Example parameters of every family, and who else computes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from semistruct.families import Bernoulli, Family, Gamma, LogNormal, Normal, Poisson
+
+__all__ = ["EXAMPLES", "Example"]
+
+TIGHT = {"rtol": 1e-6, "atol": 1e-7}  # the tails beyond 1e-14 hold this little of the moments
+
+
+@dataclass(frozen=True)
+class Example:
+    """A family with parameters to test it at.
+
+    Attributes
+    ----------
+    family : Family
+        The instance.
+    theta : (m, K) nested tuples
+        Parameters on the natural scale.
+    scipy : callable or None
+        K arrays of parameters -> frozen scipy distribution.
+    outside : tuple of float
+        Responses it must refuse.
+    edges : tuple of float
+        Allowed responses at the edge of the support.
+    exact_start : bool
+        Whether ``initial_eta`` is the maximum likelihood estimate of the null model.
+    bounded_score : bool
+        Whether no derivative overflows at predictors of +-700.
+    moments : dict
+        Tolerance of mean and variance against quadrature.
+    """
+
+    family: Family
+    theta: tuple[tuple[float, ...], ...]
+    scipy: Callable[..., Any] | None
+    outside: tuple[float, ...] = ()
+    edges: tuple[float, ...] = ()
+    exact_start: bool = True
+    bounded_score: bool = False
+    moments: dict[str, float] = field(default_factory=lambda: TIGHT)
+
+    @property
+    def id(self) -> str:
+        return repr(self.family)
+
+
+def _gamma(mean: np.ndarray, dispersion: np.ndarray) -> Any:
+    return stats.gamma(1 / dispersion, scale=mean * dispersion)
+
+
+_LOC_SCALE = ((0.3, 1.2), (-2.0, 0.4), (5.0, 3.0))
+_GAMMA = ((2.5, 0.49), (0.2, 1.5), (30.0, 0.02))
+_RATES = ((0.4,), (2.3,), (40.0,))
+_SHARES = ((0.2,), (0.5,), (0.93,))
+_NOT_COUNTS = (-1.0, 0.5)
+
+EXAMPLES: tuple[Example, ...] = (
+    Example(Normal(), _LOC_SCALE, stats.norm),
+    Example(Normal(loc_link="log"), ((0.3, 1.2), (5.0, 0.5)), stats.norm),
+    Example(Normal(loc_link="inverse"), ((0.3, 1.2), (5.0, 0.5)), stats.norm),
+    Example(
+        LogNormal(),
+        ((0.6, 0.8), (-1.0, 0.3)),
+        lambda loc, scale: stats.lognorm(scale, scale=np.exp(loc)),
+        outside=(0.0, -1.0),
+    ),
+    *(
+        Example(Gamma(mean_link=link), _GAMMA, _gamma, outside=(0.0, -1.0))
+        for link in ("log", "identity", "inverse")
+    ),
+    *(
+        Example(
+            Poisson(link=link),
+            _RATES,
+            stats.poisson,
+            outside=_NOT_COUNTS,
+            edges=(0.0,),
+            bounded_score=link == "log",
+        )
+        for link in ("log", "identity", "sqrt")
+    ),
+    *(
+        Example(
+            Bernoulli(link=link),
+            _SHARES,
+            stats.bernoulli,
+            outside=(2.0, 0.5, -1.0),
+            edges=(0.0, 1.0),
+            bounded_score=True,
+        )
+        for link in ("logit", "probit", "cloglog")
+    ),
+)
