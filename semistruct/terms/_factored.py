@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 
 __all__ = ["Factored", "chunks", "cross"]
 
-Matrix = np.ndarray | sp.csr_array
+# An ndarray or a scipy csr_array; scipy has no stubs to say so.
+Matrix: TypeAlias = Any
 
 # A dense (CHUNK_ELEMENTS,) temporary of 2 MB stays in a core's cache.
 CHUNK_ELEMENTS = 1 << 18
@@ -66,15 +68,9 @@ class Factored:
         if self.scale is not None:
             r = r * (self.scale if r.ndim == 1 else self.scale[:, None])
         if self.index is not None:
-            r = self._sum_by_index(r)
+            r = sum_by_index(self.index, r, self.M.shape[0])
         total = self.M.T @ r
         return total if self.T is None else self.T.T @ total
-
-    def _sum_by_index(self, r: np.ndarray) -> np.ndarray:
-        u = self.M.shape[0]
-        if r.ndim == 1:
-            return np.bincount(self.index, r, u)
-        return gather_matrix(self.index, np.ones(len(self.index)), u).T @ r
 
     def take(self, rows: np.ndarray) -> Factored:
         """The form of the given rows."""
@@ -108,6 +104,13 @@ class Factored:
         if self.scale is not None:
             X = X * self.scale[:, None]
         return X
+
+
+def sum_by_index(index: np.ndarray, r: np.ndarray, u: int) -> np.ndarray:
+    """Sums of the rows of ``r`` ``(n,)`` or ``(n, m)`` that share an index, ``u`` of them."""
+    if r.ndim == 1:
+        return np.bincount(index, r, u)
+    return gather_matrix(index, np.ones(len(index)), u).T @ r
 
 
 def gather_matrix(index: np.ndarray, weights: np.ndarray, u: int) -> sp.csr_array:

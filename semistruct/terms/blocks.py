@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
@@ -48,7 +49,7 @@ class FactoredBlock(DesignBlock):
 
     def __post_init__(self) -> None:
         ends = np.cumsum([0, *(part.p for part in self.parts)]).tolist()
-        slices = tuple(slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True))
+        slices = tuple(slice(a, b) for a, b in pairwise(ends))
         object.__setattr__(self, "slices", slices)
 
     @property
@@ -138,7 +139,7 @@ class IndexedBlock(FactoredBlock):
     def __init__(self, unique: FactoredBlock, index: np.ndarray) -> None:
         index = np.asarray(index, dtype=np.intp).view()
         u = unique.shape[0]
-        if index.size and not (0 <= index.min() and index.max() < u):
+        if index.size and (index.min() < 0 or index.max() >= u):
             raise ValueError(f"the index must lie between 0 and {u - 1}, the last unique row.")
         index.setflags(write=False)
         super().__init__(tuple(part.gather(index) for part in unique.parts))

@@ -10,7 +10,8 @@ import scipy.sparse as sp
 
 from semistruct.exceptions import SpecificationError
 from semistruct.terms.pspline import wrap
-from semistruct.terms.smooth_base import RawSmooth, SplineTerm, frozen_array, knot_ends
+from semistruct.terms.smooth_base import SplineTerm, knot_ends
+from semistruct.terms.smooth_basis import RawSmooth, frozen_array
 
 __all__ = [
     "CubicSpline",
@@ -196,7 +197,7 @@ def natural_basis(term: SplineTerm, x: np.ndarray) -> CubicSplineBasis:
 
 
 def quantile_knots(term: SplineTerm, x: np.ndarray, smallest: int) -> np.ndarray:
-    """``k`` knots at quantiles of the distinct values, or between the user's ends, or the user's."""
+    """The user's ``k`` knots, or quantiles of the distinct values (and of the user's two ends)."""
     k = term.k or 10
     if k < smallest:
         raise SpecificationError(f"k={k} is too small for {term.label}; use at least {smallest}.")

@@ -10,7 +10,8 @@ import numpy as np
 from semistruct.exceptions import SpecificationError
 from semistruct.terms.bspline import bspline_design
 from semistruct.terms.pspline import PSplineBasis, even_knots
-from semistruct.terms.smooth_base import SplineTerm, frozen_array
+from semistruct.terms.smooth_base import SplineTerm
+from semistruct.terms.smooth_basis import frozen_array
 
 __all__ = ["DerivativeSpline", "derivative_penalty"]
 
@@ -46,7 +47,8 @@ class DerivativeSpline(SplineTerm):
         k = self.k or 10
         if k < degree + 1:
             raise SpecificationError(
-                f"k={k} is too small for {self.label} of degree {degree}; use at least {degree + 1}."
+                f"k={k} is too small for {self.label} of degree {degree}; use at least "
+                f"{degree + 1}."
             )
         self.enough_values(x, k)
         knots = even_knots(self, x[:, 0], k, degree)
@@ -82,7 +84,8 @@ def _orders(term: SplineTerm) -> tuple[int, tuple[int, ...]]:
     if any(v != int(v) or v < 0 for v in m) or degree < 1 or max(orders) > degree:
         raise SpecificationError(
             f"m of {term.label} must be the degree and the orders of the penalised derivatives, "
-            f"none above the degree, got {term.m!r}; (3, 2) is a cubic spline with curvature penalty."
+            f"none above the degree, got {term.m!r}; (3, 2) is a cubic spline with a curvature "
+            "penalty."
         )
     if len(set(orders)) != len(orders):
         raise SpecificationError(f"m of {term.label} names a derivative twice: {term.m!r}.")

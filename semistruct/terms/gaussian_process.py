@@ -10,7 +10,8 @@ from scipy.spatial.distance import cdist, pdist
 
 from semistruct.exceptions import SpecificationError
 from semistruct.terms._factored import chunks
-from semistruct.terms.smooth_base import RawSmooth, SplineTerm, frozen_array
+from semistruct.terms.smooth_base import SplineTerm
+from semistruct.terms.smooth_basis import RawSmooth, frozen_array
 from semistruct.terms.thin_plate import leading_eigenvectors, representative_rows
 
 __all__ = ["GaussianProcess", "GaussianProcessBasis", "correlation"]

@@ -10,7 +10,8 @@ import scipy.sparse as sp
 
 from semistruct.exceptions import SpecificationError
 from semistruct.terms.bspline import basis_functions, extended_design
-from semistruct.terms.smooth_base import RawSmooth, SplineTerm, frozen_array, knot_ends
+from semistruct.terms.smooth_base import SplineTerm, knot_ends
+from semistruct.terms.smooth_basis import RawSmooth, frozen_array
 
 __all__ = ["CyclicPSpline", "CyclicPSplineBasis", "PSpline", "PSplineBasis", "even_knots"]
 
@@ -38,8 +39,8 @@ class PSpline(SplineTerm):
     --------
     >>> import pandas as pd
     >>> basis = PSpline(("x",), k=8).build(pd.DataFrame({"x": np.linspace(0.0, 1.0, 50)}))
-    >>> len(basis.names), basis.null_dim, basis.penalty_scales
-    (7, 1, (16.0,))
+    >>> len(basis.names), basis.ranks, basis.null_dim
+    (7, (6,), 1)
     """
 
     bs: ClassVar[str] = "ps"

@@ -13,7 +13,7 @@ from semistruct.exceptions import DataError, SpecificationError
 from semistruct.terms.base import Basis, Term, TermKind
 from semistruct.terms.blocks import FactoredBlock, IndexedBlock, ScaledBlock, SparseBlock
 from semistruct.terms.reading import group_codes, group_levels, numeric_column
-from semistruct.terms.smooth_base import frozen_array
+from semistruct.terms.smooth_basis import frozen_array
 
 __all__ = ["RandomEffect", "RandomEffectBasis"]
 

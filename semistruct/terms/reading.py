@@ -11,7 +11,14 @@ import pandas as pd
 
 from semistruct.exceptions import DataError
 
-__all__ = ["group_codes", "group_levels", "is_numeric", "numeric_column", "numeric_columns"]
+__all__ = [
+    "group_codes",
+    "group_levels",
+    "is_numeric",
+    "is_ordered",
+    "numeric_column",
+    "numeric_columns",
+]
 
 
 def _column(frame: pd.DataFrame, name: str, label: str) -> pd.Series:
@@ -38,6 +45,12 @@ def is_numeric(frame: pd.DataFrame, name: str, label: str) -> bool:
     """Whether the column holds numbers (or bools) rather than groups."""
     dtype = _column(frame, name, label).dtype
     return not isinstance(dtype, pd.CategoricalDtype) and pd.api.types.is_numeric_dtype(dtype)
+
+
+def is_ordered(frame: pd.DataFrame, name: str, label: str) -> bool:
+    """Whether the column is an ordered categorical."""
+    dtype = _column(frame, name, label).dtype
+    return isinstance(dtype, pd.CategoricalDtype) and bool(dtype.ordered)
 
 
 def numeric_column(frame: pd.DataFrame, name: str, label: str) -> np.ndarray:
@@ -123,9 +136,7 @@ def group_levels(frame: pd.DataFrame, name: str, label: str) -> tuple[Any, ...]:
         ) from error
 
 
-def group_codes(
-    frame: pd.DataFrame, name: str, label: str, levels: Sequence[Any]
-) -> np.ndarray:
+def group_codes(frame: pd.DataFrame, name: str, label: str, levels: Sequence[Any]) -> np.ndarray:
     """Position of each row's group in ``levels``, ``(n,)``; -1 where it is none of them.
 
     Raises

@@ -12,13 +12,14 @@ from semistruct.terms.derivative_spline import DerivativeSpline
 from semistruct.terms.gaussian_process import GaussianProcess
 from semistruct.terms.pspline import CyclicPSpline, PSpline
 from semistruct.terms.random_effect import RandomEffect
-from semistruct.terms.smooth_base import Extrapolate
+from semistruct.terms.smooth_base import SplineTerm
+from semistruct.terms.smooth_basis import Extrapolate
 from semistruct.terms.tensor import TensorSmooth
 from semistruct.terms.thin_plate import ShrinkageThinPlate, ThinPlate
 
 __all__ = ["SMOOTHS", "re", "s", "te", "ti"]
 
-SMOOTHS: dict[str, type[Term]] = {
+SMOOTHS: dict[str, type[SplineTerm] | type[RandomEffect]] = {
     "ps": PSpline,
     "cp": CyclicPSpline,
     "bs": DerivativeSpline,
@@ -80,7 +81,7 @@ def s(
     's(time):stage'
     """
     smooth = lookup(SMOOTHS, bs, "smooth")
-    if smooth is RandomEffect:
+    if not issubclass(smooth, SplineTerm):
         refused = {"m": m, "by": by, "knots": knots}
         given = [name for name, value in refused.items() if value is not None]
         if given:
@@ -168,9 +169,7 @@ def ti(
     )
 
 
-def re(
-    group: str, *variables: str, lam: float | None = None, label: str = ""
-) -> RandomEffect:
+def re(group: str, *variables: str, lam: float | None = None, label: str = "") -> RandomEffect:
     """A random intercept per level of ``group``, or a random slope of a numeric column.
 
     Examples

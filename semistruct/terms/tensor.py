@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,7 +18,8 @@ from semistruct.terms.cubic import CubicSpline, CyclicCubicSpline, ShrinkageCubi
 from semistruct.terms.derivative_spline import DerivativeSpline
 from semistruct.terms.gaussian_process import GaussianProcess
 from semistruct.terms.pspline import CyclicPSpline, PSpline
-from semistruct.terms.smooth_base import RawSmooth, SmoothTerm, SplineTerm, frozen_array
+from semistruct.terms.smooth_base import SmoothTerm, SplineTerm
+from semistruct.terms.smooth_basis import RawSmooth, frozen_array
 from semistruct.terms.thin_plate import ShrinkageThinPlate, ThinPlate
 
 __all__ = ["MARGINS", "TensorBasis", "TensorSmooth", "row_tensor"]
@@ -82,23 +83,16 @@ class TensorSmooth(SmoothTerm):
     knots: Any = None
     interaction: bool = False
 
-    prefix: ClassVar[str] = "te"
-
     def __post_init__(self) -> None:
-        object.__setattr__(self, "label", self.label or self._automatic_label())
         super().__post_init__()
         d = len(self.variables)
-        if d < 2:
+        if d < 2 and not self.interaction:
             raise SpecificationError(
                 f"{self.label} needs two or more columns; use s({self.variables[0]})."
             )
         object.__setattr__(self, "bs", _per_margin(self, "bs", self.bs, d))
         object.__setattr__(self, "k", _per_margin(self, "k", self.k or 5, d))
-        m = self.m
-        if isinstance(m, Sequence) and not any(isinstance(entry, Sequence) for entry in m):
-            # As in mgcv, a flat sequence has one order per margin.
-            m = tuple(m)
-        object.__setattr__(self, "m", _per_margin(self, "m", m, d))
+        object.__setattr__(self, "m", _per_margin(self, "m", self.m, d))
         knots = self.knots
         if isinstance(knots, Mapping):
             unknown = sorted(set(knots) - set(self.variables))
@@ -116,12 +110,12 @@ class TensorSmooth(SmoothTerm):
                 f"knots of {self.label} must be a mapping from column to knots, got {knots!r}."
             )
         object.__setattr__(self, "knots", knots or (None,) * d)
+        # Building the margins checks their options.
         _ = self.margins
 
-    def _automatic_label(self) -> str:
-        prefix = "ti" if self.interaction else "te"
-        names = self.variables if not isinstance(self.variables, str) else (self.variables,)
-        return f"{prefix}({','.join(map(str, names))})" + (f":{self.by}" if self.by else "")
+    @property
+    def prefix(self) -> str:
+        return "ti" if self.interaction else "te"
 
     @property
     def margins(self) -> tuple[SplineTerm, ...]:
@@ -155,7 +149,9 @@ class TensorSmooth(SmoothTerm):
         return TensorBasis(
             penalties=tuple(
                 frozen_array(
-                    reduce(np.kron, (S if i == j else np.eye(len(S)) for i, S in enumerate(penalties)))
+                    reduce(
+                        np.kron, (S if i == j else np.eye(len(S)) for i, S in enumerate(penalties))
+                    )
                 )
                 for j in range(len(penalties))
             ),
@@ -225,7 +221,7 @@ def _per_margin(term: TensorSmooth, name: str, value: Any, d: int) -> tuple[Any,
     values = tuple(value)
     if len(values) != d:
         raise SpecificationError(
-            f"{name} of {term.label} has {len(values)} entries for {d} columns; give one per column "
-            "or one for all."
+            f"{name} of {term.label} has {len(values)} entries for {d} columns; give one per "
+            "column or one for all."
         )
     return tuple(tuple(entry) if isinstance(entry, list) else entry for entry in values)

@@ -15,7 +15,8 @@ from semistruct.exceptions import SpecificationError
 from semistruct.terms._factored import chunks
 from semistruct.terms.constraints import null_space_of_rows
 from semistruct.terms.cubic import shrink_null_space
-from semistruct.terms.smooth_base import RawSmooth, SplineTerm, frozen_array
+from semistruct.terms.smooth_base import SplineTerm, distinct_rows
+from semistruct.terms.smooth_basis import RawSmooth, frozen_array
 
 __all__ = [
     "ShrinkageThinPlate",
@@ -167,23 +168,26 @@ def thin_plate_basis(term: SplineTerm, x: np.ndarray) -> ThinPlateBasis:
     S = np.zeros((k, k))
     S[: k - null_dim, : k - null_dim] = (Z.T * values) @ Z
     S = S / np.outer(size, size)
-    return replace(
-        basis, penalties=(frozen_array((S + S.T) / 2),), column_scale=frozen_array(size)
-    )
+    return replace(basis, penalties=(frozen_array((S + S.T) / 2),), column_scale=frozen_array(size))
 
 
 def radial(distance: np.ndarray, order: int, d: int) -> np.ndarray:
     """Radial function of the thin plate spline in ``d`` dimensions (Wood 2003, section 2)."""
     power = 2 * order - d
+    values = distance.copy()
+    for _ in range(power - 1):
+        # Repeated products: pow() costs several times as much.
+        values *= distance
     if d % 2:
         constant = gamma(d / 2 - order) / (2 ** (2 * order) * pi ** (d / 2) * factorial(order - 1))
-        return constant * distance**power
-    constant = (-1) ** (order + 1 + d // 2) / (
-        2 ** (2 * order - 1) * pi ** (d / 2) * factorial(order - 1) * factorial(order - d // 2)
-    )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values = constant * distance**power * np.log(distance)
-    return np.where(distance > 0.0, values, 0.0)
+    else:
+        constant = (-1) ** (order + 1 + d // 2) / (
+            2 ** (2 * order - 1) * pi ** (d / 2) * factorial(order - 1) * factorial(order - d // 2)
+        )
+        # r^power log r vanishes at zero.
+        values *= np.log(np.where(distance > 0.0, distance, 1.0))
+    values *= constant
+    return values
 
 
 def monomials(z: np.ndarray, powers: tuple[tuple[int, ...], ...]) -> np.ndarray:
@@ -198,7 +202,7 @@ def monomials(z: np.ndarray, powers: tuple[tuple[int, ...], ...]) -> np.ndarray:
 
 def representative_rows(x: np.ndarray, limit: int) -> np.ndarray:
     """The distinct rows, or ``limit`` of them evenly spread in lexicographic order."""
-    distinct = np.unique(x, axis=0)
+    distinct = distinct_rows(x)
     if len(distinct) <= limit:
         return distinct
     return distinct[np.linspace(0, len(distinct) - 1, limit).round().astype(int)]

@@ -1,0 +1,303 @@
+"""A raw smooth made ready for a model: scaled penalties, absorbed constraint, ``by`` curves."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from semistruct.exceptions import DataError
+from semistruct.terms._factored import Matrix, chunks
+from semistruct.terms.base import Basis, TermKind
+from semistruct.terms.blocks import (
+    ConstrainedBlock,
+    DenseBlock,
+    FactoredBlock,
+    IndexedBlock,
+    ScaledBlock,
+    SparseBlock,
+)
+from semistruct.terms.constraints import absorb_constraint
+from semistruct.terms.reading import group_codes, numeric_column, numeric_columns
+
+__all__ = [
+    "Curves",
+    "Extrapolate",
+    "RawSmooth",
+    "SmoothBasis",
+    "frozen_array",
+    "prepare",
+]
+
+Extrapolate = Literal["linear", "constant"]
+
+
+def frozen_array(values: Any) -> np.ndarray:
+    """A read-only float64 copy."""
+    array = np.array(values, dtype=float)
+    array.setflags(write=False)
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class RawSmooth(ABC):
+    """A basis learned from the training rows, before scaling, constraint and ``by``.
+
+    Attributes
+    ----------
+    penalties : tuple of (k, k) arrays
+        Unscaled.
+    ranks : tuple of int
+        Rank of each penalty.
+    null_dim : int
+        Dimension of the space that no penalty sees.
+    support : (d, 2) array
+        Range of the training values of each variable, where constant extrapolation holds the
+        curve; infinite for a cyclic variable.
+    transform : (q, k) array or None
+        The basis is ``features(x) @ transform``; None means the identity.
+    centred : bool
+        Whether every column already sums to zero, so that no constraint is needed.
+    """
+
+    penalties: tuple[np.ndarray, ...]
+    ranks: tuple[int, ...]
+    null_dim: int
+    support: np.ndarray
+    transform: np.ndarray | None = None
+    centred: bool = False
+
+    @abstractmethod
+    def features(self, x: np.ndarray) -> Matrix:
+        """Row-wise features ``(n, q)``, sparse or dense, of values ``x`` ``(n, d)``."""
+
+    @property
+    def dim(self) -> int:
+        """Number of coefficients ``k``."""
+        return self.penalties[0].shape[0]
+
+    def evaluate(self, x: np.ndarray) -> np.ndarray:
+        """The basis as a dense ``(n, k)`` array, for few rows."""
+        F = self.features(x)
+        X = F if self.transform is None else F @ self.transform
+        return X.toarray() if sp.issparse(X) else np.asarray(X)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """How a ``by`` column multiplies a curve.
+
+    Attributes
+    ----------
+    by : str or None
+        The column.
+    levels : tuple or None
+        Groups with a curve each; None where the column is numeric or there is none.
+    reference : tuple
+        The group without a curve (the first of an ordered categorical), or empty.
+    """
+
+    by: str | None = None
+    levels: tuple[Any, ...] | None = None
+    reference: tuple[Any, ...] = ()
+
+    def labels(self, label: str) -> tuple[str, ...]:
+        """One label per curve."""
+        if self.levels is None:
+            return (label,)
+        return tuple(f"{label}{level}" for level in self.levels)
+
+
+@dataclass(frozen=True, eq=False)
+class SmoothBasis(Basis):
+    """A smooth ready to be evaluated.
+
+    Attributes
+    ----------
+    raw : RawSmooth
+    Z : (k, p) array
+        Absorbed constraint of one curve; the identity where none is needed.
+    by : Curves
+    extrapolate : {"linear", "constant"}
+    curves : tuple of (label, slice)
+        Columns of each curve.
+    ranks : tuple of int
+        Rank of each penalty.
+    null_dim : int
+        Dimension of the unpenalised part.
+    """
+
+    label: str
+    names: tuple[str, ...]
+    penalties: tuple[np.ndarray, ...]
+    penalty_scales: tuple[float, ...]
+    lam: tuple[float | None, ...]
+    variables: tuple[str, ...]
+    raw: RawSmooth
+    Z: np.ndarray
+    by: Curves
+    extrapolate: Extrapolate
+    curves: tuple[tuple[str, slice], ...]
+    ranks: tuple[int, ...]
+    null_dim: int
+    kind: TermKind = "smooth"
+
+    def design(self, frame: pd.DataFrame) -> FactoredBlock:
+        """Row-wise design of new rows; rows of equal values are evaluated once."""
+        by = self.by.by
+        names = self.variables if by is None else self.variables[:-1]
+        x = numeric_columns(frame, names, self.label)
+        if self.extrapolate == "constant":
+            x = np.clip(x, self.raw.support[:, 0], self.raw.support[:, 1])
+        codes = scale = None
+        if self.by.levels is not None:
+            codes = _curve_codes(frame, self.by, self.label)
+        elif by is not None:
+            scale = numeric_column(frame, by, self.label)
+        shared = _shared_rows(x, codes)
+        if shared is None:
+            block = self._block(x, codes)
+        else:
+            index, first = shared
+            unique = self._block(x[first], None if codes is None else codes[first])
+            block = IndexedBlock(unique, index)
+        return block if scale is None else ScaledBlock(block, scale)
+
+    def _block(self, x: np.ndarray, codes: np.ndarray | None) -> FactoredBlock:
+        F = self.raw.features(x)
+        T = self.Z if self.raw.transform is None else self.raw.transform @ self.Z
+        if codes is not None:
+            n_curves = len(self.curves)
+            # The last group of columns stands for the reference, whose curve is zero.
+            zero = sp.csr_array((F.shape[1], n_curves * T.shape[1]))
+            T = sp.csr_array(sp.vstack([sp.block_diag([T] * n_curves), zero]))
+            return ConstrainedBlock(SparseBlock(_shift_columns(F, codes, n_curves + 1)), T)
+        if sp.issparse(F):
+            return ConstrainedBlock(SparseBlock(F), T)
+        return DenseBlock(F @ T)
+
+
+def prepare(
+    raw: RawSmooth,
+    x: np.ndarray,
+    *,
+    label: str,
+    variables: tuple[str, ...],
+    by: Curves,
+    constrained: bool,
+    lam: tuple[float | None, ...],
+    extrapolate: Extrapolate,
+) -> SmoothBasis:
+    """Scale the penalties, absorb the sum-to-zero constraint, and repeat for the curves.
+
+    Parameters
+    ----------
+    raw : RawSmooth
+    x : (n, d) array
+        Training values; the curve sums to zero over all of them, also where it is one of several.
+    label, variables, lam, extrapolate
+        Of the term; ``lam`` has one entry per raw penalty.
+    by : Curves
+    constrained : bool
+        Whether the constraint is needed.
+
+    Notes
+    -----
+    Each penalty is divided by ``norm1(S) / normInf(X)^2``, as in mgcv, so that smoothing parameters
+    of different bases are comparable.
+    """
+    means, largest = _column_summary(raw, x)
+    Z = absorb_constraint(means) if constrained else np.eye(raw.dim)
+    scales = tuple(float(np.abs(S).sum(axis=0).max() / largest**2) for S in raw.penalties)
+    single = []
+    for S, scale in zip(raw.penalties, scales, strict=True):
+        absorbed = Z.T @ (S / scale) @ Z
+        single.append((absorbed + absorbed.T) / 2)
+    curves = by.labels(label)
+    n_curves, p = len(curves), Z.shape[1]
+    return SmoothBasis(
+        label=label,
+        names=tuple(f"{curve}.{i + 1}" for curve in curves for i in range(p)),
+        penalties=tuple(
+            frozen_array(_place(S, curve, n_curves)) for curve in range(n_curves) for S in single
+        ),
+        penalty_scales=scales * n_curves,
+        lam=lam * n_curves,
+        variables=variables if by.by is None else (*variables, by.by),
+        raw=raw,
+        Z=frozen_array(Z),
+        by=by,
+        extrapolate=extrapolate,
+        curves=tuple((curve, slice(i * p, (i + 1) * p)) for i, curve in enumerate(curves)),
+        ranks=tuple(min(rank, p) for rank in raw.ranks) * n_curves,
+        null_dim=max(raw.null_dim - constrained, 0) * n_curves,
+    )
+
+
+def _place(S: np.ndarray, curve: int, n_curves: int) -> np.ndarray:
+    """``S`` as the block of one curve among several."""
+    p = S.shape[0]
+    columns = slice(curve * p, (curve + 1) * p)
+    total = np.zeros((p * n_curves, p * n_curves))
+    total[columns, columns] = S
+    return total
+
+
+def _column_summary(raw: RawSmooth, x: np.ndarray) -> tuple[np.ndarray, float]:
+    """Column means of the raw basis and its largest absolute row sum, in chunks of rows."""
+    total = np.zeros(raw.dim)
+    largest = 0.0
+    for rows in chunks(len(x), raw.dim):
+        X = raw.evaluate(x[rows])
+        total += X.sum(axis=0)
+        largest = max(largest, float(np.abs(X).sum(axis=1).max()))
+    return total / len(x), largest
+
+
+def _curve_codes(frame: pd.DataFrame, by: Curves, label: str) -> np.ndarray:
+    """Curve of each row; the number of curves for the reference."""
+    known = (*(by.levels or ()), *by.reference)
+    codes = group_codes(frame, str(by.by), label, known)
+    unseen = np.flatnonzero(codes < 0)
+    if unseen.size:
+        level = frame[by.by].iloc[unseen[0]]
+        raise DataError(
+            f"{label} has no curve for the group {level!r} of the column {by.by!r} (row "
+            f"{unseen[0]}), which the training rows do not have; it knows "
+            f"{', '.join(map(repr, known))}."
+        )
+    return codes
+
+
+def _shared_rows(x: np.ndarray, codes: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
+    """Index into distinct rows and the first position of each; None when too few rows coincide."""
+    n = len(x)
+    joint = codes
+    for column in x.T:
+        index, values = pd.factorize(column)
+        if 2 * len(values) > n:
+            return None
+        joint = index if joint is None else joint * len(values) + index
+    index, values = pd.factorize(joint)
+    if 2 * len(values) > n:
+        return None
+    first = np.empty(len(values), dtype=np.intp)
+    first[index[::-1]] = np.arange(n - 1, -1, -1)
+    return index, first
+
+
+def _shift_columns(F: Matrix, codes: np.ndarray, groups: int) -> sp.csr_array:
+    """Features of each row in the columns of its own group, ``(n, groups * q)``."""
+    n, q = F.shape
+    if sp.issparse(F):
+        counts = np.diff(F.indptr)
+        data, indices, indptr = F.data, F.indices + np.repeat(codes * q, counts), F.indptr
+    else:
+        data = F.ravel()
+        indices = (codes[:, None] * q + np.arange(q)).ravel()
+        indptr = np.arange(0, n * q + 1, q)
+    return sp.csr_array((data, indices, indptr), shape=(n, groups * q))
