@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from semistruct.exceptions import ConvergenceWarning
 from semistruct.fitting.members import DeepProblem, Member, MemberSolver, TrainingOptions
-from semistruct.fitting.structured import StructuredFit
-from semistruct.linalg import penalised_cholesky
 from semistruct.network import Batch, SemiStructuredNet
+from semistruct.terms.base import DesignBlock
 
 __all__ = ["GradientSolver"]
 
@@ -28,6 +27,7 @@ _ROUND_STEPS = 10  # the stopping rows are looked at no more often than this
 _DENSE_FLOATS = 5 * 10**7
 _GRADIENT_NORM = 5.0
 _WARM_UP = 0.1
+_EIGENVALUE_FLOOR = 1e-8  # of the information with unit diagonal
 
 
 @dataclass(frozen=True)
@@ -154,10 +154,7 @@ class _JointModel:
         self.y = self._tensor(structured.y)
         self.offset = self._tensor(structured.offset)
         self.weight = self._tensor(structured.sample_weight)
-        self.white = [
-            _WhiteDesign(block, start, penalty)
-            for block, start, penalty in _per_param(structured.blocks, problem.start)
-        ]
+        self.white = _white_designs(problem)
         self.b = [nn.Parameter(self._tensor(white.start)) for white in self.white]
         self.penalty = [self._tensor(white.penalty) for white in self.white]
         self.slots = [(t, slot.param) for t, slot in enumerate(problem.blueprint.slots)]
@@ -204,20 +201,38 @@ class _WhiteDesign:
     Then ``beta = sqrt(n) L^-T b`` and ``beta' S beta / n = b' M b`` with ``M = L^-1 S L^-T``.
     """
 
-    def __init__(self, block, start, penalty) -> None:  # type: ignore[no-untyped-def]
-        beta, information, S = start, *penalty
-        n = block.shape[0]
-        L = np.linalg.cholesky(information)
+    def __init__(
+        self, block: DesignBlock, beta: np.ndarray, H: np.ndarray, S_lam: np.ndarray
+    ) -> None:
+        n, p = block.shape
+        L = _root(H + S_lam)
         self.block = block
-        self.T = np.sqrt(n) * solve_triangular(L, np.eye(len(L)), lower=True, trans="T")
+        self.T = np.sqrt(n) * solve_triangular(L, np.eye(p), lower=True, trans="T")
         self.start = L.T @ beta / np.sqrt(n)
-        half = solve_triangular(L, S, lower=True)
+        half = solve_triangular(L, S_lam, lower=True)
         self.penalty = solve_triangular(L, half.T, lower=True)
-        self.dense = None
-        if n * len(L) <= _DENSE_FLOATS:
-            self.dense = block.matvec(self.T).astype(np.float32)
+        small = n * p <= _DENSE_FLOATS
+        self.dense = block.matvec(self.T).astype(np.float32) if small else None
 
     def rows(self, rows: np.ndarray) -> np.ndarray:
+        """White columns of some rows, ``(b, p)``."""
         if self.dense is not None:
             return self.dense[rows]
         return self.block.take(rows).matvec(self.T)
+
+
+def _root(information: np.ndarray) -> np.ndarray:
+    """Lower Cholesky factor, with a ridge where the information is not positive definite."""
+    d = np.maximum(np.diag(information), np.finfo(float).tiny)
+    unit = information / np.sqrt(np.outer(d, d))
+    values, vectors = np.linalg.eigh(unit)
+    floored = (vectors * np.maximum(values, _EIGENVALUE_FLOOR)) @ vectors.T
+    return np.sqrt(d)[:, None] * np.linalg.cholesky((floored + floored.T) / 2)
+
+
+def _white_designs(problem: DeepProblem) -> list[_WhiteDesign]:
+    start = problem.start
+    return [
+        _WhiteDesign(block, start.beta[at], start.H[at, at], start.S_lam[at, at])
+        for block, at in zip(problem.structured.blocks, start.slices, strict=True)
+    ]

@@ -1,0 +1,91 @@
+"""Training a member whose features are given: a ridge regression, solved exactly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from semistruct.fitting.augmented import fix_smoothing, take_rows, with_columns
+from semistruct.fitting.members import DeepProblem, Member, MemberSolver
+from semistruct.fitting.structured import fit_structured
+from semistruct.network import SemiStructuredNet, predict_latents
+
+__all__ = ["RidgeSolver"]
+
+_RANK_TOL = 1e-6  # relative to the largest singular value; features are float32
+
+
+@dataclass(frozen=True)
+class RidgeSolver(MemberSolver):
+    """The last layer as random effects: one ridge penalty per slot, chosen by REML.
+
+    With features that do not change, the weights ``gamma`` and the structured coefficients are
+    the coefficients of one penalised likelihood, and the data choose the amount of shrinkage as
+    they choose the smoothness of a curve. The features of the training rows are rotated onto
+    their principal axes first, of which there are at most as many as rows; this changes neither
+    the ridge penalty nor the fit. No row decides when to stop: the stopping rows are learned
+    from as well.
+
+    References
+    ----------
+    Ruppert, D., Wand, M. P. and Carroll, R. J. (2003). Semiparametric regression, section 4.9.
+    """
+
+    def fit(
+        self,
+        problem: DeepProblem,
+        train: np.ndarray,
+        stop: np.ndarray,
+        random_state: np.random.SeedSequence,
+        report: Callable[[float], None],
+    ) -> Member:
+        rows = np.sort(np.concatenate([train, stop]))
+        net = problem.blueprint.make(problem.modalities, rows, problem.scale, random_state)
+        axes, columns, labels, ridge = _rotated_features(problem, net, rows)
+        smooth = fix_smoothing(problem.structured, problem.start.smoothing)
+        extended = with_columns(take_rows(smooth, rows), columns, labels, ridge)
+        fit = fit_structured(extended)
+        taken = [design.p for design in problem.structured.designs]
+        for t, slot in enumerate(problem.blueprint.slots):
+            start = fit.slices[slot.param].start + taken[slot.param]
+            weights = fit.beta[start : start + axes[t].shape[1]]
+            taken[slot.param] += axes[t].shape[1]
+            gamma = axes[t] @ weights / problem.scale[t]
+            with torch.no_grad():
+                net.gammas[t].copy_(torch.from_numpy(gamma))
+        net.requires_grad_(False).eval()
+        report(1.0)
+        loss = -fit.loglik / problem.structured.sample_weight[rows].sum()
+        history = pd.DataFrame({"epoch": [1], "train_loss": [loss], "stop_loss": [math.nan]})
+        return Member(net, history, best_epoch=1)
+
+
+def _rotated_features(
+    problem: DeepProblem, net: SemiStructuredNet, rows: np.ndarray
+) -> tuple[list[np.ndarray], list[np.ndarray], list[list[str]], list[list[slice]]]:
+    """Principal axes of every slot's features, and the columns they give each predictor."""
+    latents = predict_latents(net, problem.modalities, rows)
+    K = len(problem.structured.designs)
+    axes: list[np.ndarray] = []
+    columns: list[list[np.ndarray]] = [[] for _ in range(K)]
+    labels: list[list[str]] = [[] for _ in range(K)]
+    ridge: list[list[slice]] = [[] for _ in range(K)]
+    for slot in problem.blueprint.slots:
+        features = np.nan_to_num(latents[slot.network])
+        _, d, Vt = np.linalg.svd(features, full_matrices=False)
+        kept = d > _RANK_TOL * d[0] if d.size and d[0] > 0 else np.zeros(len(d), bool)
+        # Unit mean square of the whole block: the search for the ridge penalty starts well scaled.
+        axis = Vt[kept].T / np.sqrt(max(int(kept.sum()), 1))
+        start = sum(column.shape[1] for column in columns[slot.param])
+        axes.append(axis)
+        columns[slot.param].append(features @ axis)
+        labels[slot.param] += [f"{slot.term.label}[{j}]" for j in range(axis.shape[1])]
+        if axis.shape[1]:
+            ridge[slot.param].append(slice(start, start + axis.shape[1]))
+    empty = np.zeros((len(rows), 0))
+    return axes, [np.hstack([empty, *found]) for found in columns], labels, ridge
