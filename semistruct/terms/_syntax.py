@@ -1,115 +1,29 @@
-"""The syntax tree of a formula, and the small parser that builds it. Nothing is evaluated."""
+"""The small parser that turns a formula into a tree. Nothing is evaluated."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from semistruct.terms._nodes import (
+    Binary,
+    Call,
+    Constant,
+    Dot,
+    Group,
+    Name,
+    Node,
+    Number,
+    Sum,
+    Text,
+    Unary,
+    height,
+)
+from semistruct.terms._tokens import Span, Token, formula_error, tokenize
 
-from semistruct.terms._tokens import Span, Token, formula_error, quote_name, tokenize
-
-__all__ = [
-    "Binary",
-    "Call",
-    "Constant",
-    "Dot",
-    "Group",
-    "Name",
-    "Node",
-    "Number",
-    "Sum",
-    "Text",
-    "Unary",
-    "parse_sides",
-    "parse_tree",
-    "to_text",
-    "walk",
-]
+__all__ = ["parse_sides", "parse_tree"]
 
 MAX_DEPTH = 25  # nested parentheses, calls and powers
 MAX_FACTORS = 40  # of one chain a * b * ...
 MAX_HEIGHT = 120  # of the tree, so that walking it never exhausts the stack
 _MAX_DIGITS = 40
-
-
-@dataclass(frozen=True)
-class Node:
-    """A piece of a formula. Abstract; ``span`` is where it stands in the text."""
-
-    span: Span
-
-
-@dataclass(frozen=True)
-class Name(Node):
-    """A column."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Number(Node):
-    """A number as written."""
-
-    value: int | float
-
-
-@dataclass(frozen=True)
-class Text(Node):
-    """A quoted string."""
-
-    value: str
-
-
-@dataclass(frozen=True)
-class Constant(Node):
-    """None, True or False."""
-
-    value: bool | None
-
-
-@dataclass(frozen=True)
-class Dot(Node):
-    """``.``: all tabular columns not used otherwise."""
-
-
-@dataclass(frozen=True)
-class Group(Node):
-    """A tuple or list of values, ``(1, 2)`` or ``[1, 2]``."""
-
-    items: tuple[Node, ...]
-
-
-@dataclass(frozen=True)
-class Call(Node):
-    """A call of a named function. ``name_span`` is where the function's name stands."""
-
-    function: str
-    args: tuple[Node, ...]
-    keywords: tuple[tuple[str, Node], ...]
-    name_span: Span
-
-
-@dataclass(frozen=True)
-class Unary(Node):
-    """``-x``."""
-
-    operator: str
-    operand: Node
-
-
-@dataclass(frozen=True)
-class Binary(Node):
-    """Two operands of ``* / : **``; ``^`` is read as ``**``."""
-
-    operator: str
-    left: Node
-    right: Node
-
-
-@dataclass(frozen=True)
-class Sum(Node):
-    """Several pieces, each with its sign ``"+"`` or ``"-"``."""
-
-    items: tuple[tuple[str, Node], ...]
 
 
 class _Parser:
@@ -317,6 +231,7 @@ def parse_sides(text: str) -> tuple[Node | None, Node]:
 
     Examples
     --------
+    >>> from semistruct.terms._nodes import to_text
     >>> response, predictor = parse_sides("price ~ area + s(age)")
     >>> to_text(response), to_text(predictor)
     ('price', 'area + s(age)')
@@ -340,92 +255,21 @@ def parse_sides(text: str) -> tuple[Node | None, Node]:
             f"{parser.token.text!r} is not expected here; put + or : between two pieces."
         )
     for side in (response, predictor):
-        if side is not None and _height(side) > MAX_HEIGHT:
+        if side is not None and height(side) > MAX_HEIGHT:
             raise formula_error(text, side.span, "the formula is nested too deeply.")
     return response, predictor
 
 
 def parse_tree(text: str) -> Node:
-    """The tree of a predictor without response."""
+    """The tree of a predictor without response.
+
+    Examples
+    --------
+    >>> from semistruct.terms._nodes import to_text
+    >>> to_text(parse_tree("log( x+1 )*(a  +b)^2"))
+    'log(x + 1) * (a + b)**2'
+    """
     response, predictor = parse_sides(text)
     if response is not None:
         raise formula_error(text, response.span, "a response is not allowed here.")
     return predictor
-
-
-def _children(node: Node) -> tuple[Node, ...]:
-    if isinstance(node, Sum):
-        return tuple(item for _, item in node.items)
-    if isinstance(node, Binary):
-        return (node.left, node.right)
-    if isinstance(node, Unary):
-        return (node.operand,)
-    if isinstance(node, Group):
-        return node.items
-    if isinstance(node, Call):
-        return (*node.args, *(value for _, value in node.keywords))
-    return ()
-
-
-def _height(node: Node) -> int:
-    level, height = [node], 0
-    while level:
-        level = [child for parent in level for child in _children(parent)]
-        height += 1
-    return height
-
-
-def walk(node: Node) -> Iterator[Node]:
-    """The node and everything below it, in the order of the text."""
-    stack = [node]
-    while stack:
-        piece = stack.pop()
-        yield piece
-        stack.extend(reversed(_children(piece)))
-
-
-_LEVEL = {"*": 2, "/": 2, ":": 3, "**": 5}
-
-
-def to_text(node: Node, level: int = 0) -> str:
-    """The canonical text of a tree; parsing it again gives the same tree but for the spans.
-
-    Examples
-    --------
-    >>> to_text(parse_tree("log( x+1 )*(a  +b)^2"))
-    'log(x + 1) * (a + b)**2'
-    """
-    if isinstance(node, Name):
-        return quote_name(node.name)
-    if isinstance(node, (Number, Constant)):
-        return repr(node.value)
-    if isinstance(node, Text):
-        return repr(node.value)
-    if isinstance(node, Dot):
-        return "."
-    if isinstance(node, Group):
-        inside = ", ".join(to_text(item) for item in node.items)
-        return f"({inside},)" if len(node.items) == 1 else f"({inside})"
-    if isinstance(node, Call):
-        inside = ", ".join(
-            [to_text(arg) for arg in node.args]
-            + [f"{name}={to_text(value)}" for name, value in node.keywords]
-        )
-        return f"{node.function}({inside})"
-    if isinstance(node, Unary):
-        written, own = f"{node.operator}{to_text(node.operand, 4)}", 4
-    elif isinstance(node, Binary):
-        own = _LEVEL[node.operator]
-        space = "" if node.operator in (":", "**") else " "
-        tight = own + 1
-        left = to_text(node.left, tight if node.operator == "**" else own)
-        right = to_text(node.right, own if node.operator == "**" else tight)
-        written = f"{left}{space}{node.operator}{space}{right}"
-    elif isinstance(node, Sum):
-        own = 1
-        pieces = [f" {sign} {to_text(item, 2)}" for sign, item in node.items]
-        written = "".join(pieces)
-        written = written[3:] if written.startswith(" + ") else "-" + written[3:]
-    else:
-        raise TypeError(f"not a node of a formula: {node!r}")
-    return f"({written})" if own < level else written

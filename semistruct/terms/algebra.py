@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from semistruct.terms._syntax import Binary, Group, Name, Node, Number, Sum, Text, Unary, to_text
+from semistruct.terms._nodes import Binary, Group, Name, Node, Number, Sum, Text, Unary, to_text
 from semistruct.terms._tokens import formula_error
 from semistruct.terms.whitelist import check_factor
 

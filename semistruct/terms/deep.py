@@ -60,7 +60,7 @@ class DeepTerm(Addend):
             raise SpecificationError(f"{self.label} names a column twice.")
         if self.by is not None and not isinstance(self.by, Term):
             raise SpecificationError(
-                f"by= of {self.label} must be a term such as s('tend'), got {self.by!r}."
+                f"by= of {self.encoder}() must be a term such as s('tend'), got {self.by!r}."
             )
 
     @property

@@ -9,26 +9,17 @@ from difflib import get_close_matches
 from typing import Any
 
 from semistruct.exceptions import SpecificationError
-from semistruct.terms._syntax import (
-    Call,
-    Name,
-    Node,
-    Number,
-    Sum,
-    Text,
-    Unary,
-    parse_sides,
-    to_text,
-    walk,
-)
+from semistruct.terms._nodes import Call, Name, Node, Number, Sum, Text, Unary, to_text, walk
+from semistruct.terms._syntax import parse_sides
 from semistruct.terms._tokens import formula_error, is_plain_name
 from semistruct.terms.algebra import expand
 from semistruct.terms.base import Term
+from semistruct.terms.coding import FUNCTIONS
 from semistruct.terms.deep import DeepTerm
 from semistruct.terms.deep import encoder as encoder_term
 from semistruct.terms.marks import Cluster, Strata
 from semistruct.terms.offset import Offset
-from semistruct.terms.parametric import FUNCTIONS, Parametric, linear
+from semistruct.terms.parametric import Parametric, linear
 from semistruct.terms.selectors import pattern_of, placeholder
 from semistruct.terms.smooths import re, s, te, ti
 from semistruct.terms.term_list import Addend, TermList

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from semistruct.exceptions import DataError
-from semistruct.terms._syntax import parse_tree, to_text
+from semistruct.terms._nodes import to_text
+from semistruct.terms._syntax import parse_tree
 from semistruct.terms.reading import numeric_column
 from semistruct.terms.term_list import Addend, Role
 from semistruct.terms.whitelist import ELEMENTWISE, check_arithmetic, column_names, evaluate

@@ -6,44 +6,38 @@ import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
-from formulaic import ModelSpec, SimpleFormula
-from formulaic.materializers.types import FactorValues
-from formulaic.parser.types import Factor
-from formulaic.parser.types import Term as FormulaicTerm
 
 from semistruct.exceptions import DataError, DataWarning, SpecificationError
-from semistruct.terms._syntax import Call, Name, Node, parse_tree, to_text, walk
+from semistruct.terms._nodes import tidied, to_text
+from semistruct.terms._syntax import parse_tree
 from semistruct.terms._tokens import quote_name
-from semistruct.terms.algebra import Product, expand
+from semistruct.terms.algebra import expand
 from semistruct.terms.base import Basis, Term, TermKind
-from semistruct.terms.blocks import DenseBlock, FactoredBlock, SparseBlock, StackedBlock
-from semistruct.terms.measurement import (
-    check_columns,
-    column_floats,
-    is_tensor,
-    measurement,
-    tabular_columns,
+from semistruct.terms.blocks import DenseBlock, FactoredBlock
+from semistruct.terms.coding import (
+    FUNCTIONS,
+    Levels,
+    check_finite,
+    check_tabular,
+    column_blocks,
+    distinct_factors,
+    is_factor,
+    learned_levels,
+    materialise,
+    named,
+    products_of,
+    sparse_columns,
 )
+from semistruct.terms.measurement import check_columns, tabular_columns
 from semistruct.terms.selectors import has_selector, placeholder, substitute
 from semistruct.terms.term_list import Addend
-from semistruct.terms.whitelist import ELEMENTWISE, STATEFUL, column_names, evaluate, literal
+from semistruct.terms.whitelist import column_names
 
-__all__ = ["FUNCTIONS", "Parametric", "ParametricBasis", "linear"]
-
-FUNCTIONS: tuple[str, ...] = ("C", *ELEMENTWISE, *STATEFUL)
-
-MAX_LEVELS = 1_000  # of a factor that was not marked with C()
-FEW_LEVELS = 50  # up to here a factor may have as many levels as it likes
-SPARSE_SHARE = 0.2  # columns with a smaller share of non-zeros are kept sparse ...
-FEW_COLUMNS = 16  # ... unless there are only so few of them
-
-Levels: TypeAlias = tuple[tuple[str, tuple[Any, ...]], ...]
+__all__ = ["Parametric", "ParametricBasis", "linear"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,7 +77,7 @@ class Parametric(Term):
                 f"a parametric term is written as a string, got {self.formula!r}."
             )
         if self.formula.strip():
-            tree = parse_tree(self.formula)
+            tree = tidied(parse_tree(self.formula))
             expand(self.formula, placeholder(self.formula, tree), FUNCTIONS)
             object.__setattr__(self, "formula", to_text(tree))
         else:
@@ -142,7 +136,7 @@ class Parametric(Term):
         taken = {*self.variables, *used}
         rest = [name for name in columns if name not in taken]
         tree = substitute(self.formula, parse_tree(self.formula), columns, rest)
-        return replace(self, formula=to_text(tree))
+        return replace(self, formula=to_text(tidied(tree)))
 
     def build(self, frame: pd.DataFrame) -> ParametricBasis:
         """Learn levels, contrasts and transformations from the training rows.
@@ -158,14 +152,14 @@ class Parametric(Term):
         term = self.resolved(frame)
         if len(frame) == 0:
             raise DataError("the table has no rows; a model needs at least one.")
-        products = _products(term.formula)
-        factors = _factors(products)
-        _check_tabular(frame, term.variables)
-        check_columns(frame, term.variables, _named(term.formula))
+        products = products_of(term.formula)
+        factors = distinct_factors(products)
+        check_tabular(frame, term.variables)
+        check_columns(frame, term.variables, named(term.formula))
         levels = tuple(
-            (text, _learned_levels(frame, node, text))
+            (text, learned_levels(frame, node, text))
             for text, node in factors.items()
-            if _is_factor(frame, node, text)
+            if is_factor(frame, node, text)
         )
         constant = [f"{text} ({known[0]!r})" for text, known in levels if len(known) == 1]
         if constant:
@@ -176,14 +170,9 @@ class Parametric(Term):
                 stacklevel=2,
             )
         state: dict[str, Any] = {}
-        X, columns = _materialise(term.formula, term.intercept, frame, levels, state)
+        X, columns = materialise(term.formula, term.intercept, frame, levels, state)
         names = tuple(name for _, own in columns for name in own)
-        _check_finite(X, names)
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise SpecificationError(
-                f"two columns of the design are called {twice!r}; rename a column of the table."
-            )
+        check_finite(X, names)
         ends = np.cumsum([0, *(len(own) for _, own in columns)]).tolist()
         return ParametricBasis(
             formula=term.formula,
@@ -195,7 +184,7 @@ class Parametric(Term):
                 (label, tuple(range(a, b)))
                 for (label, _), a, b in zip(columns, ends[:-1], ends[1:], strict=True)
             ),
-            sparse=_sparse_columns(X),
+            sparse=sparse_columns(X),
             kept=tuple(range(len(names))),
         )
 
@@ -276,19 +265,19 @@ class ParametricBasis(Basis):
             has a level that no training row had.
         """
         variables = self.variables
-        check_columns(frame, variables, _named(self.formula))
+        check_columns(frame, variables, named(self.formula))
         if len(frame) == 0 or not self.kept:
             return DenseBlock(np.zeros((len(frame), len(self.kept))))
         state = copy.deepcopy(self.state)
-        X, columns = _materialise(self.formula, self.intercept, frame, self.levels, state)
+        X, columns = materialise(self.formula, self.intercept, frame, self.levels, state)
         names = tuple(name for _, own in columns for name in own)
         if names != self.all_names:
             raise DataError(
-                f"the columns of {_named(self.formula)} are of another kind than in training: the "
+                f"the columns of {named(self.formula)} are of another kind than in training: the "
                 f"design has the columns {names}, expected {self.all_names}."
             )
-        _check_finite(X, names)
-        return _blocks(X, self.sparse, self.kept)
+        check_finite(X, names)
+        return column_blocks(X, self.sparse, self.kept)
 
 
 def linear(name: str) -> Parametric:
@@ -300,180 +289,3 @@ def linear(name: str) -> Parametric:
     age + `living area`
     """
     return Parametric(quote_name(name))
-
-
-@lru_cache(maxsize=256)
-def _products(formula: str) -> tuple[Product, ...]:
-    if not formula:
-        return ()
-    return tuple(expand(formula, parse_tree(formula), FUNCTIONS).values())
-
-
-def _factors(products: Sequence[Product]) -> dict[str, Node]:
-    return {_column_text(node): node for product in products for node in product}
-
-
-def _column_text(node: Node) -> str:
-    """How a factor is called in the names of columns: as written, plain names without backticks."""
-    return node.name if isinstance(node, Name) else to_text(node)
-
-
-def _named(formula: str) -> str:
-    return f"the formula {formula!r}" if len(formula) <= 80 else "the parametric part"
-
-
-def _check_tabular(frame: pd.DataFrame, variables: Sequence[str]) -> None:
-    for name in variables:
-        if name in frame.columns and isinstance(frame[name], pd.Series) and is_tensor(frame[name]):
-            raise SpecificationError(
-                f"the column {name!r} holds a tensor per row ({frame[name].dtype}) and cannot have "
-                f"one coefficient; let a network read it: cnn({quote_name(name)})."
-            )
-
-
-def _is_categorical_call(node: Node) -> bool:
-    return isinstance(node, Call) and node.function == "C"
-
-
-def _is_factor(frame: pd.DataFrame, node: Node, text: str) -> bool:
-    if isinstance(node, Name):
-        return measurement(frame[node.name], node.name, text) == "factor"
-    return _is_categorical_call(node)
-
-
-def _learned_levels(frame: pd.DataFrame, node: Node, text: str) -> tuple[Any, ...]:
-    name = column_names(node)[0]
-    column = frame[name]
-    measurement(column, name, text)
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        present = np.unique(column.cat.codes.to_numpy())
-        levels = column.cat.categories[present].tolist()
-    else:
-        levels = sorted(pd.unique(column).tolist())
-    n = len(frame)
-    if isinstance(node, Name) and (
-        len(levels) > MAX_LEVELS or (len(levels) > FEW_LEVELS and 2 * len(levels) >= n)
-    ):
-        quoted = quote_name(name)
-        raise DataError(
-            f"the column {name!r} has {len(levels)} levels in {n} rows, too many for a coefficient "
-            f"each; write re({quoted}) for a random intercept per level, C({quoted}) to have all "
-            f"the coefficients nevertheless, or cnn({quoted}) if it holds paths of images."
-        )
-    if isinstance(node, Call) and node.keywords:
-        reference = literal(text, node.keywords[0][1], "ref=")
-        if reference not in levels:
-            raise DataError(
-                f"{text}: the column {name!r} has no level {reference!r}; its levels are "
-                f"{_abbreviated(levels)}."
-            )
-        levels.remove(reference)
-        levels.insert(0, reference)
-    return tuple(levels)
-
-
-def _abbreviated(levels: Sequence[Any]) -> str:
-    shown = ", ".join(repr(level) for level in levels[:10])
-    return shown + (f", ... ({len(levels)} in all)" if len(levels) > 10 else "")
-
-
-def _codes(frame: pd.DataFrame, name: str, text: str, levels: Sequence[Any]) -> np.ndarray:
-    column = frame[name]
-    values = pd.Index(levels)
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        known = values.get_indexer(pd.Index(column.cat.categories.tolist()))
-        codes = known[column.cat.codes.to_numpy()] if len(known) else np.empty(0, dtype=np.intp)
-    else:
-        distinct, which = pd.factorize(column)[::-1]
-        codes = values.get_indexer(pd.Index(distinct.tolist()))[which]
-    unseen = np.flatnonzero(codes < 0)
-    if unseen.size:
-        level = column.iloc[unseen[0]]
-        raise DataError(
-            f"{text}: the level {level!r} of the column {name!r} (row {unseen[0]}, {unseen.size} "
-            f"rows in all) was not among the training rows, so it has no coefficient; the known "
-            f"levels are {_abbreviated(levels)}."
-        )
-    return codes
-
-
-def _materialise(
-    formula: str, intercept: bool, frame: pd.DataFrame, levels: Levels, state: dict[str, Any]
-) -> tuple[sp.csc_array, list[tuple[str, tuple[str, ...]]]]:
-    """Evaluate the factors ourselves and let formulaic code, cross and name them.
-
-    formulaic is handed values under the text of each factor, never an expression to evaluate.
-    """
-    products = _products(formula)
-    known = dict(levels)
-    values: dict[str, Any] = {}
-    matrices: dict[str, Any] = {}
-    floats: dict[str, np.ndarray] = {}
-    for text, node in _factors(products).items():
-        if text in known:
-            codes = _codes(frame, column_names(node)[0], text, known[text])
-            values[text] = pd.Categorical.from_codes(codes, categories=list(known[text]))
-            continue
-        for piece in walk(node):
-            if isinstance(piece, Name) and piece.name not in floats:
-                floats[piece.name] = column_floats(frame[piece.name], piece.name, text)
-        with np.errstate(all="ignore"):
-            value = evaluate(node, floats, state)
-        if np.ndim(value) == 2:
-            numbers = tuple(str(j + 1) for j in range(value.shape[1]))
-            matrices[text] = FactorValues(value, kind="numerical", column_names=numbers)
-        else:
-            values[text] = np.broadcast_to(value, len(frame))
-    spec = ModelSpec(
-        formula=SimpleFormula(
-            [FormulaicTerm([Factor("1", eval_method="literal")])] * intercept
-            + [
-                FormulaicTerm([Factor(_column_text(f), eval_method="lookup") for f in product])
-                for product in products
-            ]
-        ),
-        output="sparse",
-        ensure_full_rank=True,
-        na_action="ignore",
-    )
-    index = pd.RangeIndex(len(frame))
-    if not products and not intercept:
-        return sp.csc_array((len(frame), 0)), []
-    matrix = spec.get_model_matrix(pd.DataFrame(values, index=index), context=matrices)
-    columns = [
-        ("Intercept" if str(piece.term) == "1" else str(piece.term), tuple(piece.columns))
-        for piece in matrix.model_spec.structure
-    ]
-    return sp.csc_array(matrix.__wrapped__, dtype=float), columns
-
-
-def _check_finite(X: sp.csc_array, names: Sequence[str]) -> None:
-    bad = np.flatnonzero(~np.isfinite(X.data))
-    if bad.size:
-        column = int(np.searchsorted(X.indptr, bad[0], side="right")) - 1
-        rows = X.indices[bad[(bad >= X.indptr[column]) & (bad < X.indptr[column + 1])]]
-        raise DataError(
-            f"{names[column]} is not finite in {rows.size} of {X.shape[0]} rows, the first is row "
-            f"{rows.min()}; check the values that the function is applied to (log of zero or less, "
-            "scale of a constant column, overflow)."
-        )
-
-
-def _sparse_columns(X: sp.csc_array) -> tuple[bool, ...]:
-    sparse = np.diff(X.indptr) < SPARSE_SHARE * X.shape[0]
-    if sparse.sum() <= FEW_COLUMNS:
-        sparse[:] = False
-    return tuple(sparse.tolist())
-
-
-def _blocks(X: sp.csc_array, sparse: Sequence[bool], kept: Sequence[int]) -> FactoredBlock:
-    blocks: list[FactoredBlock] = []
-    start = 0
-    for stop in range(1, len(kept) + 1):
-        if stop < len(kept) and sparse[kept[stop]] == sparse[kept[start]]:
-            continue
-        run = X[:, list(kept[start:stop])]
-        is_sparse = sparse[kept[start]]
-        blocks.append(SparseBlock(run.tocsr()) if is_sparse else DenseBlock(run.toarray()))
-        start = stop
-    return blocks[0] if len(blocks) == 1 else StackedBlock(blocks)

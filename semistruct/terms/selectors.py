@@ -7,7 +7,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from semistruct.exceptions import DataError
-from semistruct.terms._syntax import Binary, Call, Dot, Name, Node, Sum, Text, Unary, to_text, walk
+from semistruct.terms._nodes import Binary, Call, Dot, Name, Node, Sum, Text, Unary, to_text, walk
 from semistruct.terms._tokens import formula_error
 
 __all__ = ["has_selector", "matching_columns", "placeholder", "substitute"]

@@ -14,7 +14,7 @@ import numpy as np
 from formulaic.transforms import poly, scale
 
 from semistruct.exceptions import DataError
-from semistruct.terms._syntax import (
+from semistruct.terms._nodes import (
     Binary,
     Call,
     Constant,
