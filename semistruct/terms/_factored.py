@@ -17,6 +17,11 @@ Matrix: TypeAlias = Any
 CHUNK_ELEMENTS = 1 << 18
 # Joint tables of two gathered blocks stay dense up to this many cells or 4 n, whichever is more.
 TABLE_CELLS = 1 << 20
+# Measured costs of one multiplication in units of one in a dense product: of two sparse matrices,
+# of a sparse and a dense one; and of making one dense element.
+SPARSE_COST = 23.0
+TRANSFORM_COST = 7.0
+DENSE_ROW_COST = 4.0
 
 
 def chunks(n: int, width: int) -> list[slice]:
@@ -125,12 +130,41 @@ def cross(a: Factored, b: Factored, weights: np.ndarray) -> np.ndarray:
     for scale in (a.scale, b.scale):
         if scale is not None:
             w = w * scale
+    if a.index is None and b.index is None and _denser_is_faster(a, b):
+        return _chunked_cross(a, b, w)
     core = _core(a, b, w)
     if b.T is not None:
         core = core @ b.T
     if a.T is not None:
         core = a.T.T @ core
     return core.toarray() if sp.issparse(core) else np.asarray(core)
+
+
+def _denser_is_faster(a: Factored, b: Factored) -> bool:
+    """Whether transforming chunks of sparse rows beats the product of the stored elements."""
+    if not (sp.issparse(a.M) and sp.issparse(b.M)) or a.n == 0:
+        return False
+    per_row_a, per_row_b = a.M.nnz / a.n, b.M.nnz / b.n
+    transform = 0.0 if a.T is None else per_row_a * a.p
+    if b is not a and b.T is not None:
+        transform += per_row_b * b.p
+    sparse = SPARSE_COST * per_row_a * per_row_b
+    return sparse > TRANSFORM_COST * transform + a.p * b.p + DENSE_ROW_COST * (a.p + b.p)
+
+
+def _chunked_cross(a: Factored, b: Factored, w: np.ndarray) -> np.ndarray:
+    total = np.zeros((a.p, b.p))
+    for rows in chunks(len(w), max(a.p, b.p)):
+        A = _dense_rows(a, rows)
+        B = A if b is a else _dense_rows(b, rows)
+        total += A.T @ (B * w[rows, None])
+    return total
+
+
+def _dense_rows(part: Factored, rows: slice) -> np.ndarray:
+    """Unscaled rows of a piece without index."""
+    X = part.M[rows] if part.T is None else part.M[rows] @ part.T
+    return X.toarray() if sp.issparse(X) else X
 
 
 def _core(a: Factored, b: Factored, w: np.ndarray) -> Matrix:
