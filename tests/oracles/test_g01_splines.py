@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from semistruct.terms.bspline import bspline_design
-from semistruct.terms.df import df_for_lambda, demmler_reinsch, lambda_for_df
+from semistruct.terms.df import demmler_reinsch, df_for_lambda, lambda_for_df
 from semistruct.terms.regression_splines import clamped_bspline, clamped_knots, natural_spline
 from semistruct.terms.smooths import s, te, ti
 from semistruct.terms.tensor import row_tensor
