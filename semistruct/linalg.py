@@ -67,10 +67,10 @@ class Factor:
         if not self.root.size:
             return np.zeros((0, 0))
         V, _ = lapack.dpotri(self.L, lower=1)
-        V = np.tril(V)
-        V += np.tril(V, -1).T
         V /= self.root
         V /= self.root[:, None]
+        V = np.tril(V)
+        V += np.tril(V, -1).T
         return V
 
 

@@ -1,0 +1,181 @@
+"""The border between numpy and torch: a family's likelihood as a function of coefficients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from semistruct.families.base import Curvature, CurvatureKind, Family, RowCurvature
+from semistruct.terms.base import DesignBlock
+
+__all__ = ["Dispersion", "Likelihood"]
+
+
+@dataclass(frozen=True)
+class Dispersion:
+    """A dispersion parameter ``t`` whose predictor is one intercept.
+
+    Attributes
+    ----------
+    parameter : int
+        Position ``k`` of the parameter.
+    column : int
+        Position of ``log t`` in ``beta``.
+    power : int
+        The curvature of the other predictors is proportional to ``t ** -power``.
+    """
+
+    parameter: int
+    column: int
+    power: int
+
+
+class _GramCache:
+    """Cross-products of the last curvature, reused while the weights only change by a factor.
+
+    Constant curvature (the normal with an identity link) then costs one cross-product per fit.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+
+    def gram(self, w: np.ndarray, k: int, j: int, blocks: Sequence[DesignBlock]) -> np.ndarray:
+        known = self._entries.get((k, j))
+        if known is not None:
+            reference, cross = known
+            at = int(np.abs(reference).argmax())
+            factor = w[at] / reference[at] if reference[at] else np.nan
+            if np.isfinite(factor) and factor:
+                gap = np.abs(w - factor * reference).max()
+                if gap <= 1e-13 * abs(w[at]):
+                    return factor * cross
+        cross = blocks[k].gram(w, None if k == j else blocks[j])
+        self._entries[k, j] = (w.copy(), cross)
+        return cross
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Log-likelihood of stacked coefficients ``beta`` ``(P,)`` for rows of positive weight.
+
+    Attributes
+    ----------
+    family : Family
+    y : (n,) array
+        Response.
+    weight : (n,) array
+        Case weights, all positive.
+    blocks : tuple of K DesignBlock
+    offset : (n, K) array
+    dispersion : Dispersion or None
+        Named when it is profiled: the curvature is then taken block-diagonal in it, as the
+        expected curvature of such families is.
+    """
+
+    family: Family
+    y: np.ndarray
+    weight: np.ndarray
+    blocks: tuple[DesignBlock, ...]
+    offset: np.ndarray
+    dispersion: Dispersion | None = None
+    _cache: _GramCache = field(default_factory=_GramCache, repr=False, compare=False)
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return self.y.shape[0]
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """Where each parameter's coefficients lie in ``beta``."""
+        ends = np.cumsum([0, *(block.shape[1] for block in self.blocks)]).tolist()
+        return tuple(slice(a, b) for a, b in pairwise(ends))
+
+    @property
+    def size(self) -> int:
+        """Number of coefficients ``P``."""
+        return sum(block.shape[1] for block in self.blocks)
+
+    def eta(self, beta: np.ndarray) -> np.ndarray:
+        """Predictors ``(n, K)``."""
+        eta = self.offset.copy()
+        for k, (block, columns) in enumerate(zip(self.blocks, self.slices, strict=True)):
+            eta[:, k] += block.matvec(beta[columns])
+        return eta
+
+    def direction(self, step: np.ndarray) -> np.ndarray:
+        """Change ``(n, K)`` of the predictors when ``beta`` changes by ``step``."""
+        return self.eta(step) - self.offset
+
+    def loglik(self, eta: np.ndarray) -> float:
+        """Weighted log-likelihood; minus infinity where it is not a number."""
+        with torch.no_grad():
+            rows = self.family.contributions(torch.from_numpy(eta), torch.from_numpy(self.y))
+        value = float(self.weight @ rows.numpy())
+        return value if np.isfinite(value) else -np.inf
+
+    def score(self, eta: np.ndarray) -> np.ndarray:
+        """Derivative of each row's weighted log-likelihood in its predictors, ``(n, K)``."""
+        with torch.no_grad():
+            score = self.family.score(torch.from_numpy(eta), torch.from_numpy(self.y))
+        return score.numpy() * self.weight[:, None]
+
+    def gradient(self, score: np.ndarray) -> np.ndarray:
+        """Derivative in ``beta``, ``(P,)``, from the score ``(n, K)``."""
+        pieces = [block.rmatvec(score[:, k]) for k, block in enumerate(self.blocks)]
+        return np.concatenate(pieces) if pieces else np.zeros(0)
+
+    def curvature(self, eta: np.ndarray, kind: CurvatureKind) -> Curvature:
+        """Minus the second derivative in the predictors."""
+        with torch.no_grad():
+            return self.family.curvature(
+                torch.from_numpy(eta),
+                torch.from_numpy(self.y),
+                sample_weight=torch.from_numpy(self.weight),
+                kind=kind,
+            )
+
+    def information(self, eta: np.ndarray, kind: CurvatureKind) -> np.ndarray:
+        """Minus the second derivative in ``beta``, ``(P, P)``."""
+        curvature = self.curvature(eta, kind)
+        if isinstance(curvature, RowCurvature):
+            return self._row_gram(np.asarray(curvature.w), self._cache)
+        return curvature.gram(self.blocks)
+
+    def information_slope(
+        self, eta: np.ndarray, change: np.ndarray, kind: CurvatureKind
+    ) -> np.ndarray | None:
+        """Derivative of :meth:`information` along ``change`` ``(n, K)``; None when it is zero."""
+        size = np.abs(change).max(initial=0.0)
+        if not size > 0:
+            return None
+        step = 1e-4 / size
+        upper = self.curvature(eta + step * change, kind)
+        lower = self.curvature(eta - step * change, kind)
+        if isinstance(upper, RowCurvature) and isinstance(lower, RowCurvature):
+            gap = np.asarray(upper.w) - np.asarray(lower.w)
+            if np.abs(gap).max(initial=0.0) <= 1e-11 * np.abs(np.asarray(upper.w)).max(initial=0.0):
+                return None
+            return self._row_gram(gap / (2 * step), None)
+        return (upper.gram(self.blocks) - lower.gram(self.blocks)) / (2 * step)
+
+    def _row_gram(self, w: np.ndarray, cache: _GramCache | None) -> np.ndarray:
+        apart = -1 if self.dispersion is None else self.dispersion.parameter
+        H = np.zeros((self.size, self.size))
+        for k, rows in enumerate(self.slices):
+            for j in range(k, len(self.blocks)):
+                w_kj = np.ascontiguousarray(w[:, k, j])
+                if k != j and (apart in (k, j) or not w_kj.any()):
+                    continue
+                if cache is None:
+                    cross = self.blocks[k].gram(w_kj, None if k == j else self.blocks[j])
+                else:
+                    cross = cache.gram(w_kj, k, j, self.blocks)
+                H[rows, self.slices[j]] = cross
+                if k != j:
+                    H[self.slices[j], rows] = cross.T
+        return H
