@@ -1,0 +1,1 @@
+"""Experiments with a saved table; run with ``make bench``."""
