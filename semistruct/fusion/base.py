@@ -13,7 +13,8 @@ __all__ = ["LatentFusion"]
 class LatentFusion(nn.Module, ABC):
     """Join latent features of several modalities into ``(b, latent_dim)``.
 
-    Constructed with the latent dimensions of its inputs: ``Fusion({"ct": 32, "age": 8}, **options)``.
+    Constructed with the latent dimensions of its inputs and the seed of its initial weights:
+    ``Fusion({"ct": 32, "age": 8}, random_state=0, **options)``.
 
     Attributes
     ----------
