@@ -11,7 +11,8 @@ from PIL import Image
 
 from semistruct.columns.decoding import DecodeOptions, pixels_of
 from semistruct.columns.image_array import ImageArray
-from semistruct.columns.tensor_array import TensorArray, is_missing
+from semistruct.columns.rows import is_missing
+from semistruct.columns.tensor_array import TensorArray
 from semistruct.exceptions import DataError
 
 __all__ = ["as_image_array"]

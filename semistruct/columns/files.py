@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -62,10 +62,28 @@ class FileSource(TensorSource):
 
     def read(self, i: int, row: int) -> np.ndarray | None:
         """See :meth:`TensorSource.read`; raises :class:`DataError` naming the path and row."""
+        pixels = self.cache.get(self.paths[i])
+        return self._decode(i, row) if pixels is None else pixels
+
+    def fill(self, block: np.ndarray, at: np.ndarray, i: np.ndarray, rows: np.ndarray) -> None:
+        """See :meth:`TensorSource.fill`; decodes on a few threads when there is enough to do."""
+        wanted = []
+        for position, k, row in zip(at.tolist(), i.tolist(), rows.tolist(), strict=True):
+            pixels = self.cache.get(self.paths[k])
+            if pixels is None:
+                wanted.append((position, k, row))
+            else:
+                block[position] = pixels
+
+        def decode(place: tuple[int, int, int]) -> None:
+            pixels = self._decode(place[1], place[2])
+            if pixels is not None:
+                block[place[0]] = pixels
+
+        _for_each(decode, wanted)
+
+    def _decode(self, i: int, row: int) -> np.ndarray | None:
         path = self.paths[i]
-        pixels = self.cache.get(path)
-        if pixels is not None:
-            return pixels
         if self._status[i] == _UNREADABLE and self.on_error == "missing":
             return None
         if self.warn_colour and not self._is_grey(path):
@@ -90,23 +108,13 @@ class FileSource(TensorSource):
         self.cache.put(path, pixels)
         return pixels
 
-    def fill(self, block: np.ndarray, at: np.ndarray, i: np.ndarray, rows: np.ndarray) -> None:
-        """See :meth:`TensorSource.fill`; decodes on a few threads when there is enough to do."""
-
-        def write(position: int, k: int, row: int) -> None:
-            pixels = self.read(k, row)
-            if pixels is not None:
-                block[position] = pixels
-
-        self._each(write, at.tolist(), i.tolist(), rows.tolist())
-
     def missing(self, i: np.ndarray) -> np.ndarray:
         """Unreadable files, under ``on_error="missing"``: each is decoded once to find out."""
         if self.on_error == "raise":
             return np.zeros(len(i), dtype=bool)
         unknown = np.unique(i[self._status[i] == _UNKNOWN])
         if unknown.size:
-            self._each(self.read, unknown.tolist(), unknown.tolist())
+            _for_each(lambda k: self.read(k, k), unknown.tolist())
         return self._status[i] == _UNREADABLE
 
     def digests(self, i: np.ndarray) -> list[str]:
@@ -148,18 +156,22 @@ class FileSource(TensorSource):
         header = _header_or_none(path)
         return header is None or header.is_grey
 
-    def _each(self, act, *arguments: list[int]) -> None:  # type: ignore[no-untyped-def]
-        uncached = len(arguments[0])
-        if uncached < _ENOUGH_FOR_THREADS:
-            for values in zip(*arguments, strict=True):
-                act(*values)
-            return
-        with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
-            for _ in pool.map(act, *arguments):
-                pass
+    def __repr__(self) -> str:
+        used, budget = self.cache.nbytes / 2**20, self.cache.max_bytes / 2**20
+        return f"files ({used:.0f} of {budget:.0f} MiB cached)"
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_digests": {}}
+
+
+def _for_each(act: Callable[[Any], object], items: list[Any]) -> None:
+    if len(items) < _ENOUGH_FOR_THREADS:
+        for item in items:
+            act(item)
+        return
+    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
+        for _ in pool.map(act, items):
+            pass
 
 
 def unreadable_message(path: str, row: int | None, error: BaseException) -> str:

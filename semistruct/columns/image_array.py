@@ -17,8 +17,10 @@ from semistruct.columns.display import contact_sheet
 from semistruct.columns.files import FileSource, OnError, choose_options
 from semistruct.columns.folders import match_files
 from semistruct.columns.resizing import resized
-from semistruct.columns.sources import ListSource
-from semistruct.columns.tensor_array import TensorArray, TensorDtype, is_missing
+from semistruct.columns.rows import MISSING, Rows, is_missing
+from semistruct.columns.sources import BlockSource, ListSource
+from semistruct.columns.tensor_array import TensorArray
+from semistruct.columns.tensor_dtype import TensorDtype
 from semistruct.exceptions import DataError, SpecificationError
 
 if TYPE_CHECKING:
@@ -42,11 +44,6 @@ class ImageDtype(TensorDtype):
 
     family: ClassVar[str] = "image"
     default_element: ClassVar[str] = "uint8"
-
-    @classmethod
-    def construct_array_type(cls) -> type[ImageArray]:
-        """:class:`ImageArray`."""
-        return ImageArray
 
     def _get_common_dtype(self, dtypes: list[Any]) -> TensorDtype | None:
         if not all(isinstance(dtype, ImageDtype) for dtype in dtypes):
@@ -145,12 +142,12 @@ class ImageArray(TensorArray):
         # normpath joins as abspath does, without asking for the working directory at each file
         full = [os.path.normpath(os.path.join(folder, texts[row] or "")) for row in present]
         options, guessed_grey = choose_options(full, _pair(size), mode, dtype, on_error)
-        index = np.full(len(texts), -1)
+        index = np.full(len(texts), MISSING)
         if options is None:
-            return cls._of_source(ListSource([]), index, ImageDtype())
+            return cls._of(Rows.of(ListSource([]), index), ImageDtype())
         index[present] = np.arange(len(present))
         store = FileSource(full, options, on_error, DecodeCache(cache_bytes), guessed_grey)
-        return cls._of_source(store, index, ImageDtype(options.shape, dtype))
+        return cls._of(Rows.of(store, index), ImageDtype(options.shape, dtype))
 
     @classmethod
     def from_folder(
@@ -250,27 +247,24 @@ class ImageArray(TensorArray):
             return self
         channels, height, width = shape
         dtype = ImageDtype(shape, self._dtype.element)
-        sources = list(self._sources)
-        for s, store in enumerate(sources):
+        stores = list(self._rows.stores)
+        for s, store in enumerate(stores):
             if isinstance(store, FileSource):
                 if channels not in (1, 3):
                     raise DataError(f"image files give 1 or 3 channels, not {channels}.")
                 mode: Literal["L", "RGB"] = "L" if channels == 1 else "RGB"
-                sources[s] = store.with_options(
+                stores[s] = store.with_options(
                     DecodeOptions((height, width), mode, store.options.dtype)
                 )
             else:
-                sources[s] = resized(store, tuple(shape))
-        return self._of(sources, self._source, self._index, dtype)  # type: ignore[return-value]
+                stores[s] = resized(store, (channels, height, width))
+        return self._of(Rows(stores, self._rows.store, self._rows.index), dtype)
 
     def load(self) -> ImageArray:
         """The same images in memory; missing rows stay missing."""
-        missing = self.isna()
         block = self.batch()
-        index = np.where(missing, -1, np.arange(len(self)))
-        column = type(self)(block, dtype=self._dtype)
-        column._index = index
-        return column
+        index = np.where(self.isna(), MISSING, np.arange(len(self)))
+        return self._of(Rows.of(BlockSource(block), index), self._dtype)
 
     def show(
         self,
@@ -298,9 +292,12 @@ class ImageArray(TensorArray):
         return contact_sheet(
             column.batch() if len(positions) else np.zeros((0, 1, 1, 1)),
             column.isna(),
-            positions if labels is None else labels,
+            positions.tolist() if labels is None else list(labels),
             ncols,
         )
+
+
+ImageDtype.array_type = ImageArray
 
 
 def _check_pixels(pixels: np.ndarray, where: str = "") -> np.ndarray:

@@ -103,6 +103,9 @@ class BlockSource(TensorSource):
     def describe(self, i: int) -> None:
         """See :meth:`TensorSource.describe`."""
 
+    def __repr__(self) -> str:
+        return "memory"
+
     def __getstate__(self) -> np.ndarray:
         return self.block
 
@@ -148,6 +151,9 @@ class ListSource(TensorSource):
 
     def describe(self, i: int) -> None:
         """See :meth:`TensorSource.describe`."""
+
+    def __repr__(self) -> str:
+        return "memory"
 
     def __getstate__(self) -> tuple[np.ndarray, ...]:
         return self.tensors
