@@ -65,7 +65,7 @@ bench: $(READY)-bench
 	$(PY) -m benchmarks $(ONLY)
 
 clean:
-	rm -rf .venv build dist docs/_build docs/reference demo-output
+	rm -rf .venv build dist demo-output docs/_build docs/reference docs/vignettes
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(PY):

@@ -1,12 +1,14 @@
 """Configuration of the documentation.
 
 The reference has one page per module file, written into ``docs/reference`` from the source tree
-before each build, so that it cannot miss a module. Vignettes become pages through jupytext.
+before each build, so that it cannot miss a module. Vignettes become pages through jupytext, and
+README, CONTRIBUTING, CHANGELOG and the benchmarks' README become pages as they are.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import shutil
 from pathlib import Path
 
@@ -42,6 +44,15 @@ napoleon_numpy_docstring = True
 napoleon_use_rtype = False
 napoleon_use_ivar = True  # attributes described in a docstring and in the class body: one entry
 napoleon_custom_sections = [("Class attributes", "Attributes")]
+# Types are written in words: "array of shape (n, p)" is no reference to an attribute `shape`.
+suppress_warnings = ["ref.python"]
+
+# Files of the repository that are also pages: links between them become links between pages.
+PAGES = {
+    "benchmarks/README.md": "benchmarks.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+}
 
 
 def _modules() -> list[str]:
@@ -89,5 +100,35 @@ def _write_vignettes() -> None:
     )
 
 
+def _write_pages() -> None:
+    for source, page in PAGES.items():
+        text = (ROOT / source).read_text(encoding="utf-8")
+        (DOCS / page).write_text(_with_page_links(text), encoding="utf-8")
+    start = (ROOT / "README.md").read_text(encoding="utf-8")
+    start = start.replace("# semistruct", "# Start here", 1).split("## Where to go on")[0]
+    (DOCS / "start.md").write_text(_with_page_links(start), encoding="utf-8")
+
+
+def _with_page_links(text: str) -> str:
+    for source, page in PAGES.items():
+        text = text.replace(f"({source})", f"({page})")
+    return text
+
+
+def _escape_stars(app, what, name, obj, options, lines) -> None:
+    """Let a shape such as (b, *shape) stand in a docstring's types without markup."""
+    for i, line in enumerate(lines):
+        if "*" in line and " : " in line:
+            words = line.split("``")
+            words[::2] = [re.sub(r"(?<=[(, ])\*(?=\w+[,)])", r"\\*", word) for word in words[::2]]
+            lines[i] = "``".join(words)
+
+
+def setup(app) -> None:
+    """Called by sphinx."""
+    app.connect("autodoc-process-docstring", _escape_stars, priority=100)  # before napoleon
+
+
+_write_pages()
 _write_reference()
 _write_vignettes()
