@@ -4,27 +4,45 @@ from __future__ import annotations
 
 from semistruct._registry import lookup
 from semistruct.exceptions import SpecificationError
+from semistruct.families.autodiff import AutodiffFamily
 from semistruct.families.base import Curvature, CurvatureKind, Family, Objective, RowCurvature
 from semistruct.families.bernoulli import Bernoulli
+from semistruct.families.beta import Beta
 from semistruct.families.gamma import Gamma
+from semistruct.families.gumbel import Gumbel
+from semistruct.families.inverse_gaussian import InverseGaussian
+from semistruct.families.logistic import Logistic
 from semistruct.families.lognormal import LogNormal
+from semistruct.families.negative_binomial import NegativeBinomial
 from semistruct.families.normal import Normal
 from semistruct.families.poisson import Poisson
 from semistruct.families.separable import SeparableFamily
+from semistruct.families.student_t import StudentT
+from semistruct.families.weibull import Weibull
+from semistruct.families.zero_inflated_poisson import ZeroInflatedPoisson
 
 __all__ = [
     "FAMILIES",
+    "AutodiffFamily",
     "Bernoulli",
+    "Beta",
     "Curvature",
     "CurvatureKind",
     "Family",
     "Gamma",
+    "Gumbel",
+    "InverseGaussian",
     "LogNormal",
+    "Logistic",
+    "NegativeBinomial",
     "Normal",
     "Objective",
     "Poisson",
     "RowCurvature",
     "SeparableFamily",
+    "StudentT",
+    "Weibull",
+    "ZeroInflatedPoisson",
     "resolve_family",
 ]
 
@@ -34,6 +52,14 @@ FAMILIES: dict[str, type[Family]] = {
     "gamma": Gamma,
     "poisson": Poisson,
     "bernoulli": Bernoulli,
+    "student_t": StudentT,
+    "logistic": Logistic,
+    "gumbel": Gumbel,
+    "weibull": Weibull,
+    "inverse_gaussian": InverseGaussian,
+    "beta": Beta,
+    "negative_binomial": NegativeBinomial,
+    "zero_inflated_poisson": ZeroInflatedPoisson,
 }
 
 

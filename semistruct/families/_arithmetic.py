@@ -13,6 +13,7 @@ __all__ = [
     "log_minus_digamma",
     "stirling_error",
     "symmetric",
+    "trigamma",
     "trigamma_excess",
     "weighted_mean",
 ]
@@ -108,10 +109,21 @@ def trigamma_excess(a: Tensor) -> Tensor:
     Abramowitz and Stegun (1964), 6.4.12.
     """
     large, big, small = _split(a)
-    tail = _series(
-        big,
+    body = 1 - small + small**2 * trigamma(small + 1)
+    return torch.where(large, _trigamma_series(big), body)
+
+
+def trigamma(a: Tensor) -> Tensor:
+    """Second derivative of ``lgamma`` for ``a`` not close to 0; torch's own has ten digits only."""
+    steps = int(_LARGE)
+    total = sum((a + k) ** -2 for k in range(steps))
+    shifted = a + steps
+    return total + (_trigamma_series(shifted) + shifted) / shifted**2
+
+
+def _trigamma_series(a: Tensor) -> Tensor:
+    return _series(
+        a,
         (1 / 2, 1 / 6, 0.0, -1 / 30, 0.0, 1 / 42, 0.0, -1 / 30, 0.0, 5 / 66, 0.0,
          -691 / 2730, 0.0, 7 / 6),
     )  # fmt: skip
-    body = 1 - small + small**2 * torch.polygamma(1, small + 1)
-    return torch.where(large, tail, body)

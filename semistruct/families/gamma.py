@@ -111,7 +111,8 @@ class Gamma(SeparableFamily):
     def quantile(self, eta: Tensor, q: Tensor) -> Tensor:
         mean, dispersion = self.theta(eta).unbind(-1)
         standard = elementwise(special.gammaincinv, dispersion.reciprocal(), q)
-        return standard * mean * dispersion
+        # With a small shape the low quantiles would underflow to 0, outside of the support.
+        return (standard * mean * dispersion).clamp(min=torch.finfo(standard.dtype).tiny)
 
 
 def _pieces(omega: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:

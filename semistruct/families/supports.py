@@ -10,7 +10,7 @@ import numpy as np
 
 from semistruct.exceptions import DataError
 
-__all__ = ["BINARY", "COUNTS", "POSITIVE", "REAL", "Support"]
+__all__ = ["BINARY", "COUNTS", "POSITIVE", "REAL", "UNIT_INTERVAL", "Support"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,11 @@ class Support:
 
 
 REAL = Support("finite numbers", lambda y: np.isfinite(y))
+UNIT_INTERVAL = Support(
+    "numbers strictly between 0 and 1",
+    lambda y: (y > 0) & (y < 1),
+    "Shares of exactly 0 or 1 need a family that gives them a probability.",
+)
 POSITIVE = Support("positive numbers", lambda y: y > 0)
 COUNTS = Support(
     "non-negative whole numbers",

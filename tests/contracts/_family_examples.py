@@ -9,11 +9,27 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from semistruct.families import Bernoulli, Family, Gamma, LogNormal, Normal, Poisson
+from semistruct.families import (
+    Bernoulli,
+    Beta,
+    Family,
+    Gamma,
+    Gumbel,
+    InverseGaussian,
+    Logistic,
+    LogNormal,
+    NegativeBinomial,
+    Normal,
+    Poisson,
+    StudentT,
+    Weibull,
+    ZeroInflatedPoisson,
+)
 
 __all__ = ["EXAMPLES", "Example"]
 
 TIGHT = {"rtol": 1e-6, "atol": 1e-7}  # the tails beyond 1e-14 hold this little of the moments
+HEAVY = {"rtol": 1e-3, "atol": 1e-7}  # with four degrees of freedom they hold rather more
 
 
 @dataclass(frozen=True)
@@ -99,5 +115,56 @@ EXAMPLES: tuple[Example, ...] = (
             bounded_score=True,
         )
         for link in ("logit", "probit", "cloglog")
+    ),
+    Example(
+        StudentT(),
+        ((0.5, 1.3, 4.0), (-2.0, 0.3, 15.0)),
+        lambda loc, scale, df: stats.t(df, loc, scale),
+        exact_start=False,
+        moments=HEAVY,
+    ),
+    Example(Logistic(), _LOC_SCALE, stats.logistic, exact_start=False),
+    Example(Gumbel(), _LOC_SCALE, stats.gumbel_r, exact_start=False),
+    Example(
+        Weibull(),
+        ((2.0, 1.6), (0.3, 0.8), (5.0, 9.0)),
+        lambda scale, shape: stats.weibull_min(shape, scale=scale),
+        outside=(0.0, -1.0),
+        exact_start=False,
+    ),
+    *(
+        Example(
+            InverseGaussian(mean_link=link),
+            ((2.0, 0.25), (0.5, 1.0)),
+            lambda mean, dispersion: stats.invgauss(mean * dispersion, scale=1 / dispersion),
+            outside=(0.0, -1.0),
+        )
+        for link in ("log", "identity", "inverse")
+    ),
+    *(
+        Example(
+            Beta(mean_link=link),
+            ((0.4, 10.1), (0.8, 8.0), (0.05, 200.0)),
+            lambda mean, precision: stats.beta(mean * precision, (1 - mean) * precision),
+            outside=(0.0, 1.0, -0.5),
+            exact_start=False,
+        )
+        for link in ("logit", "probit", "cloglog")
+    ),
+    Example(
+        NegativeBinomial(),
+        ((3.0, 0.6), (0.5, 2.0), (12.0, 0.05)),
+        lambda mean, dispersion: stats.nbinom(1 / dispersion, 1 / (1 + dispersion * mean)),
+        outside=_NOT_COUNTS,
+        edges=(0.0,),
+        exact_start=False,
+    ),
+    Example(
+        ZeroInflatedPoisson(),
+        ((2.0, 0.3), (6.0, 0.1)),
+        None,
+        outside=_NOT_COUNTS,
+        edges=(0.0,),
+        exact_start=False,
     ),
 )
