@@ -3,5 +3,35 @@
 from __future__ import annotations
 
 from semistruct.losses.cox import CoxRiskSets, cox_partial_likelihood
+from semistruct.losses.cox_baseline import CoxBaseline, cox_baseline
+from semistruct.losses.cox_information import (
+    CoxDerivatives,
+    CoxHessian,
+    cox_derivatives,
+    cox_hessian,
+    cox_information,
+)
+from semistruct.losses.cox_residuals import (
+    SchoenfeldResiduals,
+    cox_deviance_residuals,
+    cox_martingale_residuals,
+    cox_schoenfeld_residuals,
+    cox_score_residuals,
+)
 
-__all__ = ["CoxRiskSets", "cox_partial_likelihood"]
+__all__ = [
+    "CoxBaseline",
+    "CoxDerivatives",
+    "CoxHessian",
+    "CoxRiskSets",
+    "SchoenfeldResiduals",
+    "cox_baseline",
+    "cox_derivatives",
+    "cox_deviance_residuals",
+    "cox_hessian",
+    "cox_information",
+    "cox_martingale_residuals",
+    "cox_partial_likelihood",
+    "cox_schoenfeld_residuals",
+    "cox_score_residuals",
+]

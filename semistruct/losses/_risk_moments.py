@@ -20,10 +20,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from semistruct.losses._arithmetic import LINEAR, LOG, take
+from semistruct.losses._arithmetic import LINEAR, LOG, Arithmetic, take
 from semistruct.losses._risk_sets import CoxRiskSets
+from semistruct.losses._scans import TiedSums
 
-__all__ = ["RiskMoments", "TieRule", "risk_moments", "tie_rule", "working_dtype"]
+__all__ = ["ExtraRule", "RiskMoments", "TieRule", "risk_moments", "tie_rule", "working_dtype"]
 
 # Half the spread of eta that the natural scale bears: exp(650) = 1e282 leaves room for sums over
 # 1e9 rows and for weights of 1e8; in single precision exp(60) = 1e26.
@@ -36,65 +37,83 @@ def working_dtype(device: torch.device) -> torch.dtype:
 
 
 @dataclass(frozen=True, eq=False)
+class ExtraRule:
+    """The extra denominators of Efron's method.
+
+    Attributes
+    ----------
+    group : (E,) tensor
+        Tied group of each.
+    share : (..., E) tensor
+        ``1 - r / m``.
+    live : (..., E) tensor or None
+        Zero for one that a weight of zero removes; None when there is none such.
+    """
+
+    group: Tensor
+    share: Tensor
+    live: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
 class TieRule:
     """How the events that share a time enter the likelihood.
 
     Attributes
     ----------
-    efron : bool
     share_count : (..., K) tensor or None
         ``1 / m`` for Efron's method, zero where there is no event; None for Breslow's, whose one
-        denominator serves all events of a time.
-    share : (..., E) tensor or None
-        ``1 - r / m`` of the extra denominators.
-    group : (E,) tensor or None
-        Tied group of each extra denominator.
-    live : (..., E) tensor or None
-        Zero for an extra denominator that a weight of zero removes; None when there is none such.
+        denominator serves all events of a time, and when there are no ties.
+    extra : ExtraRule or None
+        None for Breslow's method and when there are no ties.
     empty : (..., K) bool tensor or None
         Event times that weights of zero leave without events; None when no weight is zero.
     """
 
-    efron: bool
     share_count: Tensor | None
-    share: Tensor | None
-    group: Tensor | None
-    live: Tensor | None
+    extra: ExtraRule | None
     empty: Tensor | None
 
     def coefficients(
         self, at_times: Tensor, risk_sets: CoxRiskSets
     ) -> tuple[Tensor, Tensor | None]:
         """Split ``at_times`` ``(..., K)`` evenly over the denominators of each event time."""
-        if self.share_count is None:
+        if self.share_count is None or self.extra is None:
             return at_times, None
+        if at_times is risk_sets.count and self.extra.live is None:
+            return risk_sets.real, risk_sets.extra_ones
         first = at_times * self.share_count
-        if self.group is None:
-            return first, None
-        extra = take(take(first, risk_sets.scan.tied_time), self.group)
-        return first, extra if self.live is None else extra * self.live
+        extra = take(take(first, risk_sets.scan.tied_time), self.extra.group)
+        return first, extra if self.extra.live is None else extra * self.extra.live
+
+    def mean(self, first: Tensor, extra: Tensor | None, risk_sets: CoxRiskSets) -> Tensor:
+        """Mean over the denominators of each event time, ``(..., K)``."""
+        if self.share_count is None or self.extra is None or extra is None:
+            return first
+        if self.extra.live is not None:
+            extra = extra * self.extra.live
+        tied_time = risk_sets.scan.tied_time
+        sums = LINEAR.bucket_sum(extra, self.extra.group, tied_time.shape[0])
+        mean = first.clone()
+        mean[..., tied_time] = (take(first, tied_time) + sums) * take(self.share_count, tied_time)
+        return mean
 
 
 def tie_rule(risk_sets: CoxRiskSets, efron: bool, weights: Tensor | None) -> TieRule:
     """The rule for these risk sets; ``weights`` only if some of them are zero."""
+    efron = efron and risk_sets.tied
     if weights is None:
-        if not (efron and risk_sets.tied):
-            return TieRule(efron, None, None, None, None, None)
-        return TieRule(
-            efron,
-            risk_sets.share_count,
-            risk_sets.extra_share,
-            risk_sets.extra_group,
-            None,
-            None,
-        )
+        if not efron:
+            return TieRule(None, None, None)
+        extra = ExtraRule(risk_sets.extra_group, risk_sets.extra_share, None)
+        return TieRule(risk_sets.share_count, extra, None)
     present = (weights > 0).to(risk_sets.count.dtype)
     counts = LINEAR.bucket_sum(
         take(present, risk_sets.event_rows), risk_sets.event_time, risk_sets.n_times
     )
     empty = counts == 0
-    if not (efron and risk_sets.tied):
-        return TieRule(efron, None, None, None, None, empty)
+    if not efron:
+        return TieRule(None, None, empty)
     scan = risk_sets.scan
     of_tied = take(present, scan.tied_rows)
     running = of_tied.cumsum(-1)  # whole numbers, so differences are exact
@@ -106,7 +125,7 @@ def tie_rule(risk_sets: CoxRiskSets, efron: bool, weights: Tensor | None) -> Tie
     live = of_tied * (rank > 0)
     share = torch.where(live > 0, (m - rank) / m, torch.ones_like(m))
     share_count = torch.where(empty, torch.zeros_like(counts), 1.0 / counts.clamp(min=1.0))
-    return TieRule(efron, share_count, share, scan.tied_group, live, empty)
+    return TieRule(share_count, ExtraRule(scan.tied_group, share, live), empty)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +142,8 @@ class RiskMoments(ABC):
         Its sum over each risk set.
     extra : (..., E) tensor or None
         The extra denominators.
+    shift : (..., 1) tensor or float
+        What was taken off ``eta``.
     """
 
     risk_sets: CoxRiskSets
@@ -130,6 +151,7 @@ class RiskMoments(ABC):
     hazard: Tensor
     total: Tensor
     extra: Tensor | None
+    shift: Tensor | float
 
     @abstractmethod
     def log_denominators(self) -> tuple[Tensor, Tensor | None]:
@@ -163,11 +185,9 @@ class _LinearMoments(RiskMoments):
     def means(self, v: Tensor) -> tuple[Tensor, Tensor | None]:
         sums = self.risk_sets.scan.at_risk(self.hazard * v, LINEAR)
         first = sums.total / self.total
-        if self.extra is None:
+        if self.extra is None or self.rule.extra is None or sums.tied is None:
             return first, None
-        others = take(sums.others, self.rule.group)
-        own = take(sums.own, self.rule.group)
-        return first, (others + self.rule.share * own) / self.extra
+        return first, _extra_sums(sums.tied, self.rule.extra, LINEAR) / self.extra
 
     def spread(self, first: Tensor, extra: Tensor | None, *, positive: bool) -> Tensor:
         scan = self.risk_sets.scan
@@ -175,13 +195,12 @@ class _LinearMoments(RiskMoments):
         at_own = None
         if scan.tied_time.shape[0]:
             at_own = take(at_times, scan.tied_time)
-            if extra is not None:
-                groups = at_own.shape[-1]
+            if extra is not None and self.extra is not None and self.rule.extra is not None:
+                rule, groups = self.rule.extra, at_own.shape[-1]
                 at_extra = extra / self.extra
-                whole = LINEAR.bucket_sum(at_extra, self.rule.group, groups)
-                in_part = LINEAR.bucket_sum(at_extra * self.rule.share, self.rule.group, groups)
-                at_times[..., scan.tied_time] = at_own + whole
-                at_own = at_own + in_part
+                whole = at_own + LINEAR.bucket_sum(at_extra, rule.group, groups)
+                at_own = at_own + LINEAR.bucket_sum(at_extra * rule.share, rule.group, groups)
+                at_times[..., scan.tied_time] = whole
         return self.hazard * scan.accumulate(at_times, at_own, LINEAR)
 
 
@@ -193,18 +212,16 @@ class _LogMoments(RiskMoments):
     def means(self, v: Tensor) -> tuple[Tensor, Tensor | None]:
         rises, rises_extra = self._positive_means(v.clamp(min=0.0))
         falls, falls_extra = self._positive_means((-v).clamp(min=0.0))
-        if rises_extra is None:
+        if rises_extra is None or falls_extra is None:
             return rises - falls, None
         return rises - falls, rises_extra - falls_extra
 
     def _positive_means(self, v: Tensor) -> tuple[Tensor, Tensor | None]:
         sums = self.risk_sets.scan.at_risk(self.hazard + v.log(), LOG)
         first = (sums.total - self.total).exp()
-        if self.extra is None:
+        if self.extra is None or self.rule.extra is None or sums.tied is None:
             return first, None
-        others = take(sums.others, self.rule.group)
-        own = take(sums.own, self.rule.group) + self.rule.share.log()
-        return first, (torch.logaddexp(others, own) - self.extra).exp()
+        return first, (_extra_sums(sums.tied, self.rule.extra, LOG) - self.extra).exp()
 
     def spread(self, first: Tensor, extra: Tensor | None, *, positive: bool) -> Tensor:
         if positive:
@@ -223,14 +240,21 @@ class _LogMoments(RiskMoments):
         at_own = None
         if scan.tied_time.shape[0]:
             at_own = take(at_times, scan.tied_time)
-            if extra is not None:
-                groups = at_own.shape[-1]
+            if extra is not None and self.extra is not None and self.rule.extra is not None:
+                rule, groups = self.rule.extra, at_own.shape[-1]
                 at_extra = extra.log() - self.extra
-                whole = LOG.bucket_sum(at_extra, self.rule.group, groups)
-                in_part = LOG.bucket_sum(at_extra + self.rule.share.log(), self.rule.group, groups)
+                whole = LOG.bucket_sum(at_extra, rule.group, groups)
+                in_part = LOG.bucket_sum(at_extra + rule.share.log(), rule.group, groups)
                 at_times[..., scan.tied_time] = torch.logaddexp(at_own, whole)
                 at_own = torch.logaddexp(at_own, in_part)
         return (self.hazard + scan.accumulate(at_times, at_own, LOG)).exp()
+
+
+def _extra_sums(tied: TiedSums, rule: ExtraRule, arithmetic: Arithmetic) -> Tensor:
+    """Sums of the extra denominators, ``(..., E)``."""
+    own = take(tied.own, rule.group)
+    own = own * rule.share if arithmetic is LINEAR else own + rule.share.log()
+    return arithmetic.add(take(tied.others, rule.group), own)
 
 
 def risk_moments(
@@ -251,40 +275,45 @@ def risk_moments(
         ``eta`` minus the middle of its range; the likelihood does not see the difference.
     moments : RiskMoments
     """
-    if rule.empty is not None and weights is not None:
-        # an absent row must not decide the shift, nor bring in a value that is not a number
+    centred, shift, half_range = _centre(eta, weights if rule.empty is not None else None)
+    wide = half_range > _LARGEST_EXPONENT[eta.dtype]
+    arithmetic = LOG if wide else LINEAR
+    if wide:
+        hazard = centred if weights is None else centred + weights.log()
+    else:
+        hazard = centred.exp() if weights is None else centred.exp().mul_(weights)
+    sums = risk_sets.scan.at_risk(hazard, arithmetic)
+    total, extra = sums.total, None
+    if rule.empty is not None:
+        total = torch.where(rule.empty, torch.full_like(total, arithmetic.one), total)
+    if rule.extra is not None and sums.tied is not None:
+        extra = _extra_sums(sums.tied, rule.extra, arithmetic)
+        if rule.extra.live is not None:
+            extra = torch.where(rule.extra.live > 0, extra, torch.full_like(extra, arithmetic.one))
+    make = _LogMoments if wide else _LinearMoments
+    return centred, make(risk_sets, rule, hazard, total, extra, shift)
+
+
+def _centre(eta: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor | float, float]:
+    """``eta`` minus the middle of its range, that middle, and half the (largest) range.
+
+    With ``weights``, rows of weight zero do not decide the middle and become zero, whatever they
+    held.
+    """
+    if weights is not None:
         present = weights > 0
         low = torch.where(present, eta, torch.inf).amin(-1, keepdim=True)
         high = torch.where(present, eta, -torch.inf).amax(-1, keepdim=True)
         middle = torch.nan_to_num(0.5 * low + 0.5 * high, nan=0.0)  # no row present at all
         centred = torch.where(present, eta - middle, torch.zeros_like(eta))
-        half_range = 0.5 * (high - low).max().item()
-    elif eta.dim() == 1:
+        return centred, middle, 0.5 * (high - low).max().item()
+    if eta.dim() == 1:
         lowest, highest = torch.aminmax(eta)
-        low, high = lowest.item(), highest.item()
-        half_range = 0.5 * (high - low)
-        centred = eta - (low + half_range)
-    else:
-        low, high = torch.aminmax(eta, dim=-1, keepdim=True)
-        half_ranges = 0.5 * (high - low)
-        half_range = half_ranges.max().item() if half_ranges.numel() else 0.0
-        centred = eta - (low + half_ranges)
-    if half_range > _LARGEST_EXPONENT[eta.dtype]:
-        hazard = centred if weights is None else centred + weights.log()
-        make, arithmetic = _LogMoments, LOG
-    else:
-        hazard = centred.exp()
-        if weights is not None:
-            hazard = hazard * weights
-        make, arithmetic = _LinearMoments, LINEAR
-    sums = risk_sets.scan.at_risk(hazard, arithmetic)
-    total, extra = sums.total, None
-    if rule.empty is not None:
-        total = torch.where(rule.empty, torch.full_like(total, arithmetic.one), total)
-    if rule.group is not None:
-        own = take(sums.own, rule.group)
-        own = own * rule.share if arithmetic is LINEAR else own + rule.share.log()
-        extra = arithmetic.add(take(sums.others, rule.group), own)
-        if rule.live is not None:
-            extra = torch.where(rule.live > 0, extra, torch.full_like(extra, arithmetic.one))
-    return centred, make(risk_sets, rule, hazard, total, extra)
+        start = lowest.item()
+        half_range = 0.5 * (highest.item() - start)
+        middle_of_all = start + half_range
+        return eta - middle_of_all, middle_of_all, half_range
+    low, high = torch.aminmax(eta, dim=-1, keepdim=True)
+    half_ranges = 0.5 * (high - low)
+    widest = half_ranges.max().item() if half_ranges.numel() else 0.0
+    return eta - (low + half_ranges), low + half_ranges, widest

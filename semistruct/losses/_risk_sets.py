@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from semistruct.exceptions import DataError
 from semistruct.losses._scans import DyadicLevel, DyadicScan, RiskScan, SuffixScan
-from semistruct.losses._segments import lay_out
+from semistruct.losses._segments import SegmentLayout, lay_out
 
 __all__ = ["CoxRiskSets"]
 
@@ -147,6 +147,11 @@ class CoxRiskSets:
         """``(K,)`` float64: one for event times, zero for dummies."""
         return (self.count > 0).to(self.count.dtype)
 
+    @cached_property
+    def extra_ones(self) -> Tensor:
+        """``(E,)`` float64 ones."""
+        return torch.ones_like(self.extra_share)
+
     def to(self, device: Any) -> CoxRiskSets:
         """The risk sets with their tensors on another device."""
         device = torch.device(device)
@@ -163,7 +168,8 @@ class CoxRiskSets:
 
     def map(self, move: Callable[[Tensor], Tensor]) -> CoxRiskSets:
         """The risk sets with ``move`` applied to every tensor."""
-        moved = {k: move(v) for k, v in vars(self).items() if isinstance(v, Tensor) and k != "real"}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved: dict[str, Any] = {k: move(v) for k, v in values.items() if isinstance(v, Tensor)}
         return replace(self, scan=self.scan.map(move), **moved)
 
     def __len__(self) -> int:
@@ -369,8 +375,7 @@ def _sorted_parts(time: np.ndarray, event: np.ndarray, codes: np.ndarray | None)
 
 
 def _one_segment(n: int, n_groups: int, n_before: np.ndarray) -> tuple[Any, ...]:
-    rows, _ = lay_out(np.array([n]))
-    times, _ = lay_out(np.array([n_groups + 1]))
+    rows, times = SegmentLayout.single(n), SegmentLayout.single(n_groups + 1)
     group_number = np.arange(n_groups, 0, -1)
     stratum = np.zeros(n_groups + 1, dtype=np.int64)
     return rows, times, None, group_number, n_groups - n_before, stratum

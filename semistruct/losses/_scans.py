@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,7 +23,10 @@ from torch import Tensor
 from semistruct.losses._arithmetic import Arithmetic, take
 from semistruct.losses._segments import SegmentLayout
 
-__all__ = ["DyadicLevel", "DyadicScan", "RiskScan", "RiskSums", "SuffixScan"]
+__all__ = ["DyadicLevel", "DyadicScan", "RiskScan", "RiskSums", "SuffixScan", "TiedSums"]
+
+
+_Moved = TypeVar("_Moved")
 
 
 class RiskSums(NamedTuple):
@@ -33,15 +36,27 @@ class RiskSums(NamedTuple):
     ----------
     total : (..., K) tensor
         Over the whole risk set of each event time; anything positive at dummies and padding.
-    others : (..., T) tensor or None
-        At each tied group, over the rows at risk other than the group's own events.
-    own : (..., T) tensor or None
-        Over the group's own events.
+    tied : TiedSums or None
+        The risk sets of tied groups in two parts; None when no events are tied.
     """
 
     total: Tensor
-    others: Tensor | None
-    own: Tensor | None
+    tied: TiedSums | None
+
+
+class TiedSums(NamedTuple):
+    """The two parts of the risk sets of tied groups.
+
+    Attributes
+    ----------
+    others : (..., T) tensor
+        Sums over the rows at risk other than the group's own events.
+    own : (..., T) tensor
+        Sums over the group's own events.
+    """
+
+    others: Tensor
+    own: Tensor
 
 
 class RiskScan(ABC):
@@ -105,11 +120,11 @@ class SuffixScan(RiskScan):
         total = take(sums, self.at)
         groups = self.tied_time.shape[0]
         if not groups:
-            return RiskSums(total, None, None)
+            return RiskSums(total, None)
         others = take(sums, self.before)
         others[..., self.nobody] = arithmetic.zero
         own = arithmetic.bucket_sum(take(values, self.tied_rows), self.tied_group, groups)
-        return RiskSums(total, others, own)
+        return RiskSums(total, TiedSums(others, own))
 
     def accumulate(self, at_times: Tensor, at_own: Tensor | None, arithmetic: Arithmetic) -> Tensor:
         reached = self.times.cumsum(at_times, arithmetic)
@@ -190,13 +205,14 @@ class DyadicScan(RiskScan):
             total = torch.stack([left, right], dim=-2).flatten(-3)
         total = total[..., : self.n_times]
         groups = self.tied_time.shape[0]
-        others = own = None
+        tied = None
         if groups:
             others = take(total, self.tied_time)
             own = arithmetic.bucket_sum(take(values, self.tied_rows), self.tied_group, groups)
             total[..., self.tied_time] = arithmetic.add(others, own)
+            tied = TiedSums(others, own)
         total[..., 0] = arithmetic.one
-        return RiskSums(total, others, own)
+        return RiskSums(total, tied)
 
     def accumulate(self, at_times: Tensor, at_own: Tensor | None, arithmetic: Arithmetic) -> Tensor:
         padding = at_times.new_full(
@@ -229,7 +245,7 @@ def _halves(values: Tensor, half: int) -> Tensor:
     return values.unflatten(-1, (-1, 2, half))
 
 
-def _move_tensors(value, move):
+def _move_tensors(value: _Moved, move: Callable[[Tensor], Tensor]) -> _Moved:
     """A copy of a dataclass with ``move`` applied to its tensors."""
     moved = {name: move(v) for name, v in vars(value).items() if isinstance(v, Tensor)}
-    return replace(value, **moved)
+    return replace(value, **moved)  # type: ignore[type-var]

@@ -29,6 +29,11 @@ class SegmentLayout:
     size: int
     classes: tuple[tuple[int, int, int], ...]
 
+    @classmethod
+    def single(cls, length: int) -> SegmentLayout:
+        """The layout of one segment."""
+        return cls(length, ((0, 1, length),))
+
     def cumsum(self, values: Tensor, arithmetic: Arithmetic) -> Tensor:
         """Running sums of ``values`` ``(..., size)`` within each segment."""
         if len(self.classes) == 1 and self.classes[0][1] == 1:

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from semistruct.exceptions import DataError, SpecificationError
-from semistruct.losses._arithmetic import LINEAR, take
-from semistruct.losses._risk_moments import (
-    RiskMoments,
-    TieRule,
-    risk_moments,
-    tie_rule,
-    working_dtype,
-)
+from semistruct.exceptions import SpecificationError
+from semistruct.losses._arithmetic import take
+from semistruct.losses._problem import CoxProblem, Ties, cox_problem
+from semistruct.losses._risk_moments import RiskMoments
 from semistruct.losses._risk_sets import CoxRiskSets
 
 __all__ = ["CoxRiskSets", "Reduction", "Ties", "cox_partial_likelihood"]
 
-Ties = Literal["efron", "breslow"]
 Reduction = Literal["sum", "mean", "none"]
 
 
@@ -92,12 +86,10 @@ def cox_partial_likelihood(
     >>> eta = torch.tensor([0.5, -0.2, 0.1], dtype=torch.float64, requires_grad=True)
     >>> loss = cox_partial_likelihood(eta, [2.0, 3.0, 3.0], [1, 1, 0])
     >>> round(loss.item(), 4)
-    1.6135
+    1.6277
     >>> torch.autograd.grad(loss, eta)[0].sum().abs().item() < 1e-12
     True
     """
-    if ties not in ("efron", "breslow"):
-        raise SpecificationError(f"ties must be 'efron' or 'breslow', got {ties!r}.")
     if reduction not in ("sum", "mean", "none"):
         raise SpecificationError(f"reduction must be 'sum', 'mean' or 'none', got {reduction!r}.")
     if risk_sets is None:
@@ -106,7 +98,7 @@ def cox_partial_likelihood(
         risk_sets = CoxRiskSets.from_data(time, event, entry, strata, device=eta.device)
     elif not (time is None and event is None and entry is None and strata is None):
         raise SpecificationError("give either the follow-up (time, event, ...) or risk_sets.")
-    problem = _problem(eta, weights, risk_sets, ties == "efron")
+    problem = cox_problem(eta, weights, risk_sets, ties)
     if problem.weights is not None and problem.weights.dim() > eta.dim():
         eta = eta.expand(problem.weights.shape)
     loss = _PartialLikelihood.apply(eta, problem, reduction != "none")
@@ -115,97 +107,27 @@ def cox_partial_likelihood(
     return loss
 
 
-class _Problem(NamedTuple):
-    """A likelihood up to ``eta``."""
-
-    risk_sets: CoxRiskSets
-    weights: Tensor | None
-    rule: TieRule
-
-    def event_weight(self, like: Tensor) -> Tensor | float:
-        """Sum of the events' weights; one where it is zero."""
-        if self.weights is None:
-            return max(self.risk_sets.n_events, 1)
-        total = (self.weights * self.risk_sets.event).sum(-1)
-        return torch.where(total > 0, total, torch.ones_like(total)).to(like.dtype)
-
-    def at_events(self, of_rows: Tensor | None) -> Tensor:
-        """Sums of a row quantity (default: the weights) over the events of each event time."""
-        rs = self.risk_sets
-        if of_rows is None:
-            of_rows = self.weights
-        if of_rows is None:
-            return rs.count
-        return LINEAR.bucket_sum(take(of_rows, rs.event_rows), rs.event_time, rs.n_times)
-
-    def coefficients(self) -> tuple[Tensor, Tensor | None]:
-        """Weight of the logarithm of each denominator in the summed loss."""
-        return self.rule.coefficients(self.at_events(None), self.risk_sets)
-
-    def events(self) -> Tensor:
-        """``w_i event_i``, ``(..., n)``."""
-        event = self.risk_sets.event
-        return event if self.weights is None else event * self.weights
-
-
-def _problem(eta: Tensor, weights: Tensor | None, risk_sets: CoxRiskSets, efron: bool) -> _Problem:
-    n = risk_sets.n_rows
-    if eta.dim() == 0 or eta.shape[-1] != n:
-        raise DataError(
-            f"eta has shape {tuple(eta.shape)} but the risk sets have {n} rows; the last "
-            "dimension of eta is the rows."
-        )
-    if risk_sets.device != eta.device:
-        raise DataError(
-            f"eta is on {eta.device} and the risk sets on {risk_sets.device}; move them once with "
-            "risk_sets.to(eta.device)."
-        )
-    if weights is None:
-        return _Problem(risk_sets, None, tie_rule(risk_sets, efron, None))
-    weights = torch.as_tensor(weights, device=eta.device)
-    if weights.requires_grad:
-        raise SpecificationError("weights are constants of the loss; detach them.")
-    weights = weights.to(working_dtype(eta.device))
-    if weights.dim() == 0 or weights.shape[-1] != n:
-        raise DataError(f"weights have shape {tuple(weights.shape)} but eta has {n} rows.")
-    if weights.numel():
-        low, high = torch.aminmax(weights)
-        smallest = low.item()
-        if not (smallest >= 0.0 and high.item() < torch.inf):
-            bad = (~((weights >= 0.0) & (weights < torch.inf))).nonzero()[0].tolist()
-            raise DataError(
-                f"weights must be finite and not negative; row {bad[-1]} has "
-                f"{weights[tuple(bad)].item()}."
-            )
-    else:
-        smallest = 1.0
-    shape = torch.broadcast_shapes(eta.shape, weights.shape)
-    if shape != eta.shape or weights.dim() > 1:
-        weights = weights.expand(shape)
-    rule = tie_rule(risk_sets, efron, weights if smallest == 0.0 else None)
-    return _Problem(risk_sets, weights, rule)
-
-
 class _PartialLikelihood(torch.autograd.Function):
     """The loss; its derivative is :class:`_Score`, in closed form."""
 
     @staticmethod
-    def forward(ctx: Any, eta: Tensor, problem: _Problem, reduced: bool) -> Tensor:
+    def forward(ctx: Any, eta: Tensor, problem: CoxProblem, reduced: bool) -> Tensor:
         ctx.problem, ctx.reduced = problem, reduced
         dtype = eta.dtype if eta.dtype in (torch.float32, torch.float64) else torch.float32
-        working = eta.to(working_dtype(eta.device))
-        centred, moments = risk_moments(working, problem.weights, problem.risk_sets, problem.rule)
+        centred, moments = problem.evaluate(eta)
         ctx.save_for_backward(eta)
         ctx.moments = moments
         first, extra = moments.log_denominators()
         if reduced:
             c_first, c_extra = problem.coefficients()
             loss = (first * c_first).sum(-1)
-            if c_extra is not None:
+            if extra is not None and c_extra is not None:
                 loss += (extra * c_extra).sum(-1)
             loss -= (centred * problem.events()).sum(-1)
         else:
-            per_event = take(_mean_over_denominators(problem, first, extra), _time_of(problem))
+            per_event = take(
+                problem.rule.mean(first, extra, problem.risk_sets), problem.time_of_rows()
+            )
             loss = (per_event - centred) * problem.events()
         return loss.to(dtype)
 
@@ -227,7 +149,7 @@ class _Score(torch.autograd.Function):
         ctx: Any,
         cotangent: Tensor,
         eta: Tensor,
-        problem: _Problem,
+        problem: CoxProblem,
         moments: RiskMoments,
         reduced: bool,
     ) -> Tensor:
@@ -252,8 +174,8 @@ class _Score(torch.autograd.Function):
                 problem.at_events(u * problem.events()), problem.risk_sets
             )
             spread = moments.spread(first, extra, positive=False)
-            mean = _mean_over_denominators(problem, mean_first, mean_extra)
-            of_cotangent = (take(mean, _time_of(problem)) - v) * problem.events()
+            mean = problem.rule.mean(mean_first, mean_extra, problem.risk_sets)
+            of_cotangent = (take(mean, problem.time_of_rows()) - v) * problem.events()
         first = first * mean_first
         extra = None if extra is None else extra * mean_extra
         of_eta = v * spread - moments.spread(first, extra, positive=False)
@@ -262,7 +184,7 @@ class _Score(torch.autograd.Function):
         return of_cotangent.to(cotangent.dtype), of_eta.to(ctx.dtype), None, None, None
 
 
-def _score(cotangent: Tensor, problem: _Problem, moments: RiskMoments, reduced: bool) -> Tensor:
+def _score(cotangent: Tensor, problem: CoxProblem, moments: RiskMoments, reduced: bool) -> Tensor:
     """``cotangent' d loss / d eta``, ``(..., n)``, in the working precision."""
     u = cotangent.to(moments.hazard.dtype)
     if reduced:
@@ -272,25 +194,3 @@ def _score(cotangent: Tensor, problem: _Problem, moments: RiskMoments, reduced: 
     u = u * problem.events()
     first, extra = problem.rule.coefficients(problem.at_events(u), problem.risk_sets)
     return moments.spread(first, extra, positive=False).sub_(u)
-
-
-def _time_of(problem: _Problem) -> Tensor:
-    """Number of each row's event time; zero, a dummy, for censored rows."""
-    rs = problem.risk_sets
-    of_rows = rs.event_time.new_zeros(rs.n_rows)
-    of_rows[rs.event_rows] = rs.event_time
-    return of_rows
-
-
-def _mean_over_denominators(problem: _Problem, first: Tensor, extra: Tensor | None) -> Tensor:
-    """Mean over the denominators of each event time, ``(..., K)``."""
-    rule, rs = problem.rule, problem.risk_sets
-    if extra is None:
-        return first
-    if rule.live is not None:
-        extra = extra * rule.live
-    tied_time = rs.scan.tied_time
-    sums = LINEAR.bucket_sum(extra, rule.group, tied_time.shape[0])
-    first = first.clone()
-    first[..., tied_time] = (take(first, tied_time) + sums) * take(rule.share_count, tied_time)
-    return first
