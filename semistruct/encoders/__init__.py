@@ -6,6 +6,7 @@ from semistruct.encoders.augmentation import Augmentation
 from semistruct.encoders.base import Encoder
 from semistruct.encoders.build import ENCODERS, build_encoder
 from semistruct.encoders.cnn import CNNEncoder
+from semistruct.encoders.features import FeatureEncoder
 from semistruct.encoders.mlp import MLPEncoder
 from semistruct.encoders.module import ModuleEncoder
 from semistruct.encoders.standardization import InputStandardization
@@ -15,6 +16,7 @@ __all__ = [
     "Augmentation",
     "CNNEncoder",
     "Encoder",
+    "FeatureEncoder",
     "InputStandardization",
     "MLPEncoder",
     "ModuleEncoder",
