@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from semistruct.exceptions import DataError, SpecificationError
+from semistruct.terms._tokens import quote_name
 from semistruct.terms.base import Basis, Term, TermKind
 from semistruct.terms.blocks import FactoredBlock, IndexedBlock, ScaledBlock, SparseBlock
 from semistruct.terms.reading import group_codes, group_levels, numeric_column
@@ -71,6 +72,15 @@ class RandomEffect(Term):
                 )
             object.__setattr__(self, "lam", float(lam[0]))
 
+    def text(self) -> str:
+        """The term as it is written in a formula."""
+        pieces = [quote_name(name) for name in self.variables]
+        if self.lam is not None:
+            pieces.append(f"lam={self.lam!r}")
+        if self.label != f"re({','.join(self.variables)})":
+            pieces.append(f"label={self.label!r}")
+        return f"re({', '.join(pieces)})"
+
     def build(self, frame: pd.DataFrame) -> RandomEffectBasis:
         label = self.label
         group = self.variables[0]
@@ -105,12 +115,12 @@ class RandomEffectBasis(Basis):
     """The groups seen in training, one column each, in the order of ``levels``."""
 
     label: str
-    names: tuple[str, ...]
-    penalties: tuple[np.ndarray, ...]
+    names: tuple[str, ...] = field(repr=False)
+    penalties: tuple[np.ndarray, ...] = field(repr=False)
     penalty_scales: tuple[float, ...]
     lam: tuple[float | None, ...]
     variables: tuple[str, ...]
-    levels: tuple[Any, ...]
+    levels: tuple[Any, ...] = field(repr=False)
     ranks: tuple[int, ...]
     null_dim: int = 0
     kind: TermKind = "random"

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from semistruct.exceptions import DataError, SpecificationError
+from semistruct.terms._tokens import quote_name
 from semistruct.terms.base import Term
 from semistruct.terms.reading import (
     group_levels,
@@ -68,8 +69,7 @@ class SmoothTerm(Term, ABC):
                 f"{self.by!r}."
             )
         if not self.label:
-            by = "" if self.by is None else f":{self.by}"
-            object.__setattr__(self, "label", f"{self.prefix}({','.join(variables)}){by}")
+            object.__setattr__(self, "label", self._automatic_label())
         if self.extrapolate not in get_args(Extrapolate):
             raise SpecificationError(
                 f"extrapolate of {self.label} must be 'linear' or 'constant', got "
@@ -77,10 +77,37 @@ class SmoothTerm(Term, ABC):
             )
         object.__setattr__(self, "lam", _check_lam(self.lam, self.label))
 
+    def _automatic_label(self) -> str:
+        by = "" if self.by is None else f":{self.by}"
+        return f"{self.prefix}({','.join(self.variables)}){by}"
+
     @property
     @abstractmethod
     def prefix(self) -> str:
         """How the term is called in a formula: ``"s"``."""
+
+    @property
+    @abstractmethod
+    def defaults(self) -> dict[str, Any]:
+        """Options of the constructor that the formula need not name, with their values."""
+
+    def text(self) -> str:
+        """The term as it is written in a formula.
+
+        Examples
+        --------
+        >>> from semistruct.terms.smooths import s
+        >>> s("area", k=8, by="zone").text()
+        's(area, by=zone, k=8)'
+        """
+        pieces = [quote_name(name) for name in self.variables]
+        if self.by is not None:
+            pieces.append(f"by={quote_name(self.by)}")
+        for name, default in self.defaults.items():
+            value = getattr(self, name)
+            if value != default:
+                pieces.append(f"{name}={value!r}")
+        return f"{self.prefix}({', '.join(pieces)})"
 
     @abstractmethod
     def learn(self, x: np.ndarray) -> RawSmooth:
@@ -135,6 +162,7 @@ class SplineTerm(SmoothTerm, ABC):
     m: Any = None
     knots: Any = None
 
+    bs: ClassVar[str]
     several: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -150,6 +178,8 @@ class SplineTerm(SmoothTerm, ABC):
             raise SpecificationError(
                 f"k of {self.label} must be an integer above 1, got {self.k!r}."
             )
+        if self.k is not None:
+            object.__setattr__(self, "k", int(self.k))
         if self.m is not None:
             object.__setattr__(self, "m", _check_orders(self.m, self.label))
         if self.knots is not None:
@@ -158,6 +188,18 @@ class SplineTerm(SmoothTerm, ABC):
     @property
     def prefix(self) -> str:
         return "s"
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        return {
+            "bs": "ps",
+            "k": None,
+            "m": None,
+            "lam": None,
+            "knots": None,
+            "extrapolate": "linear",
+            "label": self._automatic_label(),
+        }
 
     def enough_values(self, x: np.ndarray, k: int) -> None:
         """Raise :class:`DataError` if there are fewer distinct rows of ``x`` than ``k``."""

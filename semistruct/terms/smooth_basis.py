@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -61,7 +61,8 @@ class RawSmooth(ABC):
     transform : (q, k) array or None
         The basis is ``features(x) @ transform``; None means the identity.
     centred : bool
-        Whether every column already sums to zero, so that no constraint is needed.
+        Whether the basis leaves constants out by itself (its margins are centred), so that no
+        constraint is needed.
     """
 
     penalties: tuple[np.ndarray, ...]
@@ -132,13 +133,13 @@ class SmoothBasis(Basis):
     """
 
     label: str
-    names: tuple[str, ...]
-    penalties: tuple[np.ndarray, ...]
+    names: tuple[str, ...] = field(repr=False)
+    penalties: tuple[np.ndarray, ...] = field(repr=False)
     penalty_scales: tuple[float, ...]
     lam: tuple[float | None, ...]
     variables: tuple[str, ...]
-    raw: RawSmooth
-    Z: np.ndarray
+    raw: RawSmooth = field(repr=False)
+    Z: np.ndarray = field(repr=False)
     by: Curves
     extrapolate: Extrapolate
     curves: tuple[tuple[str, slice], ...]

@@ -101,21 +101,36 @@ class TensorSmooth(SmoothTerm):
                     f"knots of {self.label} names {unknown[0]!r}, which is none of its columns "
                     f"{', '.join(self.variables)}."
                 )
-            knots = tuple(
-                None if name not in knots else tuple(map(float, knots[name]))
-                for name in self.variables
-            )
-        elif knots is not None and len(knots) != d:
+            knots = [knots.get(name) for name in self.variables]
+        elif knots is not None and (
+            len(knots) != d or any(isinstance(entry, (int, float)) for entry in knots)
+        ):
             raise SpecificationError(
-                f"knots of {self.label} must be a mapping from column to knots, got {knots!r}."
+                f"knots of {self.label} must be a mapping from column to knots, or one entry per "
+                f"column, got {knots!r}."
             )
-        object.__setattr__(self, "knots", knots or (None,) * d)
-        # Building the margins checks their options.
-        _ = self.margins
+        object.__setattr__(self, "knots", tuple(knots or (None,) * d))
+        # Building the margins checks their options and puts them in order.
+        margins = self.margins
+        for name in ("k", "m", "knots"):
+            object.__setattr__(self, name, tuple(getattr(margin, name) for margin in margins))
 
     @property
     def prefix(self) -> str:
         return "ti" if self.interaction else "te"
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        d = len(self.variables)
+        return {
+            "bs": ("cr",) * d,
+            "k": (5,) * d,
+            "m": (None,) * d,
+            "lam": None,
+            "knots": (None,) * d,
+            "extrapolate": "linear",
+            "label": self._automatic_label(),
+        }
 
     @property
     def margins(self) -> tuple[SplineTerm, ...]:
