@@ -41,9 +41,7 @@ def check(eta, follow_up, weights=None, ties="efron", tolerance=EXACT):
 @pytest.mark.parametrize(("truncated", "stratified", "tied", "ties"), CASES)
 def test_agrees_with_the_written_out_sums(rng, truncated, stratified, tied, ties):
     for n in (1, 2, 5, 17, 33):
-        follow_up = draw_follow_up(
-            rng, n, truncated=truncated, stratified=stratified, tied=tied
-        )
+        follow_up = draw_follow_up(rng, n, truncated=truncated, stratified=stratified, tied=tied)
         eta = rng.normal(size=n)
         assert n == 1 or np.ptp(eta) > 0
         check(eta, follow_up, ties=ties)
