@@ -35,26 +35,27 @@ class Dispersion:
 
 
 class _GramCache:
-    """Cross-products of the last curvature, reused while the weights only change by a factor.
+    """Cross-products of the last two curvatures, reused while weights only change by a factor.
 
     Constant curvature (the normal with an identity link) then costs one cross-product per fit.
+    Two, because the observed and the expected curvature take turns.
     """
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+        self._entries: dict[tuple[int, int], list[tuple[np.ndarray, np.ndarray]]] = {}
 
     def gram(self, w: np.ndarray, k: int, j: int, blocks: Sequence[DesignBlock]) -> np.ndarray:
-        known = self._entries.get((k, j))
-        if known is not None:
-            reference, cross = known
-            at = int(np.abs(reference).argmax())
-            factor = w[at] / reference[at] if reference[at] else np.nan
-            if np.isfinite(factor) and factor:
-                gap = np.abs(w - factor * reference).max()
-                if gap <= 1e-13 * abs(w[at]):
-                    return factor * cross
+        known = self._entries.setdefault((k, j), [])
+        for reference, cross in known:
+            at = int(np.abs(reference).argmax()) if w.size else 0
+            if not w.size or not reference[at]:
+                continue
+            factor = w[at] / reference[at]
+            gap = np.abs(w - factor * reference).max()
+            if factor and gap <= 1e-13 * abs(w[at]):
+                return factor * cross
         cross = blocks[k].gram(w, None if k == j else blocks[j])
-        self._entries[k, j] = (w.copy(), cross)
+        known[:] = [(w, cross), *known[:1]]
         return cross
 
 
@@ -94,6 +95,15 @@ class Likelihood:
         """Where each parameter's coefficients lie in ``beta``."""
         ends = np.cumsum([0, *(block.shape[1] for block in self.blocks)]).tolist()
         return tuple(slice(a, b) for a, b in pairwise(ends))
+
+    @property
+    def glm_like(self) -> bool:
+        """One predictor, beside which only a dispersion is profiled.
+
+        Such models report the expected curvature, as R's glm and mgcv do; the observed one stays
+        in Newton steps and in the restricted likelihood.
+        """
+        return len(self.blocks) - (self.dispersion is not None) == 1
 
     @property
     def size(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from semistruct.exceptions import UnsupportedCombinationError
+from semistruct.families.base import CurvatureKind
 from semistruct.fitting._likelihood import Likelihood
 from semistruct.fitting.newton import Point
 from semistruct.fitting.penalties import PenaltySystem
@@ -49,7 +50,7 @@ class _Sensitivity:
     beta : (J, P) array
         ``d beta / d rho_j = -lam_j V S_j beta``.
     H : tuple of J (P, P) arrays or None
-        ``d H / d rho_j`` through ``beta``; None where it is zero.
+        ``d H / d rho_j`` through ``beta``, observed or expected; None where it is zero.
     """
 
     beta: np.ndarray
@@ -63,13 +64,14 @@ def _sensitivity(
     V: np.ndarray,
     lam: np.ndarray,
     free: np.ndarray,
+    kind: CurvatureKind,
 ) -> _Sensitivity:
     moves = np.zeros((len(penalties), point.beta.size))
     slopes: list[np.ndarray | None] = [None] * len(penalties)
-    for j in np.flatnonzero(free):
+    for j in np.flatnonzero(free).tolist():
         moves[j] = -lam[j] * (V @ penalties.apply(j, point.beta))
         change = likelihood.direction(moves[j])
-        slopes[j] = likelihood.information_slope(point.eta, change, point.kind)
+        slopes[j] = likelihood.information_slope(point.eta, change, kind)
     return _Sensitivity(moves, tuple(slopes))
 
 
@@ -140,7 +142,10 @@ def _laplace_gradient(
     lam: np.ndarray,
     free: np.ndarray,
 ) -> np.ndarray:
-    fit = _sensitivity(likelihood, penalties, point, V, lam, free)
+    fit = _sensitivity(likelihood, penalties, point, V, lam, free, point.kind)
+    if likelihood.dispersion is not None:
+        within = within.copy()
+        within[likelihood.dispersion.column, :] = within[:, likelihood.dispersion.column] = 0.0
     gradient = penalties.determinant(lam).traces
     gradient -= lam * (penalties.quadratic(point.beta) + penalties.traces(within))
     gradient -= [0.0 if dH is None else np.vdot(within, dH) for dH in fit.H]
@@ -167,14 +172,16 @@ def _gcv(
             f"constant; {likelihood.family!r} has {point.eta.shape[1]} predictors here. Use "
             "method='reml'."
         )
-    fit = _sensitivity(likelihood, penalties, point, V, lam, free)
-    H = point.H * np.outer(others, others)
+    fit = _sensitivity(likelihood, penalties, point, V, lam, free, "expected")
+    mask = np.outer(others, others)
+    H = likelihood.information(point.eta, "expected") * mask
+    V = penalised_cholesky(H + point.S_lam + np.diag(~others)).inverse() * mask
     W = V @ H @ V
     tau = float(np.vdot(V, H))
     deviance = 2 * scale * (saturated_loglik(likelihood, point.eta) - point.loglik)
     d_deviance = -2 * scale * (fit.beta @ point.gradient)
     d_tau = -lam * penalties.traces(W)
-    d_tau += [0.0 if dH is None else np.vdot(V - W, dH * np.outer(others, others)) for dH in fit.H]
+    d_tau += [0.0 if dH is None else np.vdot(V - W, dH) for dH in fit.H]
     n = float(likelihood.weight.sum())
     if at is None:
         score = deviance / n + 2 * tau / n - 1
