@@ -46,7 +46,7 @@ def as_image_array(
     name = name if name is not None else getattr(column, "name", None)
     try:
         images = _as_images(column, shape)
-        return images if shape is None or images.dtype.shape is None else images.conform(shape)
+        return images if shape is None else images.conform(shape)
     except DataError as error:
         if name is None:
             raise

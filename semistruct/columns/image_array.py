@@ -290,7 +290,7 @@ class ImageArray(TensorArray):
         positions = np.arange(len(self))[: 2 * ncols] if rows is None else self._positions(rows)
         column = self[positions]
         return contact_sheet(
-            column.batch() if len(positions) else np.zeros((0, 1, 1, 1)),
+            column.batch() if column._dtype.is_fixed else np.zeros((len(column), 1, 1, 1)),
             column.isna(),
             positions.tolist() if labels is None else list(labels),
             ncols,
