@@ -18,6 +18,8 @@ from semistruct.exceptions import SpecificationError
 
 __all__ = ["ModuleEncoder"]
 
+_CHUNK = 64
+
 
 class ModuleEncoder(Encoder):
     """Use any ``nn.Module`` as an encoder.
@@ -138,9 +140,12 @@ class ModuleEncoder(Encoder):
         if self.preprocess is None:
             self.standardization.fit(sample.reshape(len(sample), *self.in_shape or (1,)))
         if isinstance(self.head, nn.Sequential) and isinstance(self.head[0], InputStandardization):
+            was_training = self.training
+            self.eval()
             with torch.no_grad():
-                chunks = [self.features(rows) for rows in sample.split(64)]
+                chunks = [self.features(rows) for rows in sample.split(_CHUNK)]
             self.head[0].fit(torch.cat(chunks))
+            self.train(was_training)
 
     def features(self, x: Tensor) -> Tensor:
         """Features ``(b, n_features)`` of the module; without gradients where it is frozen."""

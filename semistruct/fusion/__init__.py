@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from semistruct.fusion.base import LatentFusion
+from semistruct.fusion.build import FUSIONS, build_fusion
 from semistruct.fusion.concat import ConcatFusion
 from semistruct.fusion.gated import GatedFusion
 from semistruct.fusion.pooling import MaxFusion, MeanFusion, ProductFusion, SumFusion
 
 __all__ = [
     "FUSIONS",
+    "build_fusion",
     "ConcatFusion",
     "GatedFusion",
     "LatentFusion",
@@ -17,12 +19,3 @@ __all__ = [
     "ProductFusion",
     "SumFusion",
 ]
-
-FUSIONS: dict[str, type[LatentFusion]] = {
-    "concat": ConcatFusion,
-    "gated": GatedFusion,
-    "max": MaxFusion,
-    "mean": MeanFusion,
-    "product": ProductFusion,
-    "sum": SumFusion,
-}

@@ -1,0 +1,58 @@
+"""Torch modules for people who write their own networks: encoders, fusions, orthogonalization.
+
+Examples
+--------
+>>> import torch
+>>> from semistruct import nn as ssnn
+>>> encoder = ssnn.CNNEncoder((1, 8, 8), latent_dim=4, random_state=0)
+>>> cell = ssnn.OrthogonalizationCell(p=2, d=4)
+>>> X, images = torch.randn(50, 2), torch.rand(50, 1, 8, 8)
+>>> with torch.no_grad():
+...     cell.refresh(X, encoder.eval()(images))
+>>> cell(X[:3], encoder(images[:3])).shape
+torch.Size([3, 4])
+"""
+
+from __future__ import annotations
+
+from semistruct.encoders import (
+    ENCODERS,
+    Augmentation,
+    CNNEncoder,
+    Encoder,
+    InputStandardization,
+    MLPEncoder,
+    ModuleEncoder,
+    build_encoder,
+)
+from semistruct.fusion import (
+    FUSIONS,
+    ConcatFusion,
+    GatedFusion,
+    LatentFusion,
+    MaxFusion,
+    MeanFusion,
+    ProductFusion,
+    SumFusion,
+)
+from semistruct.orthogonalization import OrthogonalizationCell
+
+__all__ = [
+    "ENCODERS",
+    "FUSIONS",
+    "Augmentation",
+    "CNNEncoder",
+    "ConcatFusion",
+    "Encoder",
+    "GatedFusion",
+    "InputStandardization",
+    "LatentFusion",
+    "MLPEncoder",
+    "MaxFusion",
+    "MeanFusion",
+    "ModuleEncoder",
+    "OrthogonalizationCell",
+    "ProductFusion",
+    "SumFusion",
+    "build_encoder",
+]
