@@ -66,13 +66,13 @@ class TieRule:
         denominator serves all events of a time, and when there are no ties.
     extra : ExtraRule or None
         None for Breslow's method and when there are no ties.
-    empty : (..., K) bool tensor or None
-        Event times that weights of zero leave without events; None when no weight is zero.
+    thinned : bool
+        Whether weights of zero remove rows, so that a risk set may be empty.
     """
 
     share_count: Tensor | None
     extra: ExtraRule | None
-    empty: Tensor | None
+    thinned: bool
 
     def coefficients(
         self, at_times: Tensor, risk_sets: CoxRiskSets
@@ -104,16 +104,15 @@ def tie_rule(risk_sets: CoxRiskSets, efron: bool, weights: Tensor | None) -> Tie
     efron = efron and risk_sets.tied
     if weights is None:
         if not efron:
-            return TieRule(None, None, None)
+            return TieRule(None, None, False)
         extra = ExtraRule(risk_sets.extra_group, risk_sets.extra_share, None)
-        return TieRule(risk_sets.share_count, extra, None)
+        return TieRule(risk_sets.share_count, extra, False)
+    if not efron:
+        return TieRule(None, None, True)
     present = (weights > 0).to(risk_sets.count.dtype)
     counts = LINEAR.bucket_sum(
         take(present, risk_sets.event_rows), risk_sets.event_time, risk_sets.n_times
     )
-    empty = counts == 0
-    if not efron:
-        return TieRule(None, None, empty)
     scan = risk_sets.scan
     of_tied = take(present, scan.tied_rows)
     running = of_tied.cumsum(-1)  # whole numbers, so differences are exact
@@ -124,8 +123,8 @@ def tie_rule(risk_sets: CoxRiskSets, efron: bool, weights: Tensor | None) -> Tie
     m = take(take(counts, scan.tied_time), scan.tied_group).clamp(min=1.0)
     live = of_tied * (rank > 0)
     share = torch.where(live > 0, (m - rank) / m, torch.ones_like(m))
-    share_count = torch.where(empty, torch.zeros_like(counts), 1.0 / counts.clamp(min=1.0))
-    return TieRule(share_count, ExtraRule(scan.tied_group, share, live), empty)
+    share_count = (counts > 0) / counts.clamp(min=1.0)
+    return TieRule(share_count, ExtraRule(scan.tied_group, share, live), True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,7 +274,7 @@ def risk_moments(
         ``eta`` minus the middle of its range; the likelihood does not see the difference.
     moments : RiskMoments
     """
-    centred, shift, half_range = _centre(eta, weights if rule.empty is not None else None)
+    centred, shift, half_range = _centre(eta, weights if rule.thinned else None)
     wide = half_range > _LARGEST_EXPONENT[eta.dtype]
     arithmetic = LOG if wide else LINEAR
     if wide:
@@ -284,12 +283,12 @@ def risk_moments(
         hazard = centred.exp() if weights is None else centred.exp().mul_(weights)
     sums = risk_sets.scan.at_risk(hazard, arithmetic)
     total, extra = sums.total, None
-    if rule.empty is not None:
-        total = torch.where(rule.empty, torch.full_like(total, arithmetic.one), total)
+    if rule.thinned:
+        total = total.masked_fill(total == arithmetic.zero, arithmetic.one)
     if rule.extra is not None and sums.tied is not None:
         extra = _extra_sums(sums.tied, rule.extra, arithmetic)
-        if rule.extra.live is not None:
-            extra = torch.where(rule.extra.live > 0, extra, torch.full_like(extra, arithmetic.one))
+        if rule.thinned:
+            extra = extra.masked_fill(extra == arithmetic.zero, arithmetic.one)
     make = _LogMoments if wide else _LinearMoments
     return centred, make(risk_sets, rule, hazard, total, extra, shift)
 
