@@ -1,0 +1,234 @@
+"""One figure of a whole fitted model: every smooth, the coefficients, the groups, the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from semistruct._registry import lookup
+from semistruct.exceptions import SpecificationError
+from semistruct.fitting.model import ModelFit
+from semistruct.inference.curves import PlacedTerm, placed_terms
+from semistruct.inference.effects import effects_table
+from semistruct.plots.deep import (
+    has_history,
+    image_reader,
+    plot_history,
+    plot_image_effects,
+    plot_scores,
+    scored_rows,
+)
+from semistruct.plots.forest import forest_rows, plot_forest
+from semistruct.plots.random_effects import NAMED_GROUPS, plot_random_effect
+from semistruct.plots.smooths import plot_smooth, plot_surface
+from semistruct.plots.style import with_style
+from semistruct.terms.random_effect import RandomEffectBasis
+
+__all__ = ["plot_model"]
+
+_COLUMN_INCHES = 4.0
+_ROW_INCHES = 2.9
+_LINES_PER_ROW = 12  # coefficients or groups that fit the height of one row of panels
+_PICTURE_INCHES = 0.95
+_LABEL_INCHES = 0.95
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """What is drawn in one place.
+
+    ``rows`` is its height in rows of panels; a panel with ``inches`` has a line of its own, over
+    all columns and of that height.
+    """
+
+    label: str
+    draw: Callable[..., Axes]
+    rows: int = 1
+    inches: float | None = None
+
+
+@with_style
+def plot_model(
+    fit: ModelFit,
+    *,
+    cov_type: str = "model",
+    level: float = 0.95,
+    terms: str | Sequence[str] | None = None,
+    residuals: bool = False,
+    max_columns: int = 3,
+    figsize: tuple[float, float] | None = None,
+) -> Figure:
+    """Smooth curves with bands, coefficients, random effects and deep scores in one figure.
+
+    Parameters
+    ----------
+    fit : ModelFit
+    cov_type : {"model", "sandwich", "cluster"}
+        Of the coefficients' intervals. Bands of smooths and intervals of random effects are always
+        Bayesian.
+    level : float
+        Coverage of bands and intervals.
+    terms : str or sequence of str, optional
+        What to draw: labels of terms as in the summary (``"s(area)"``, ``"re(zip)"``,
+        ``"cnn(frontal)"``), ``"coefficients"``, ``"history"``; a label may begin with the
+        parameter, ``"scale: s(area)"``. Everything by default.
+    residuals : bool
+        Whether to draw partial residuals behind curves.
+    max_columns : int
+        Most panels side by side.
+    figsize : (width, height) in inches, optional
+        By default as many inches as the panels need.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Its ``axes`` are the panels, and the colour bars of surfaces. Smooths come first, parameter
+        by parameter, then coefficients, random effects, deep terms, training, pictures.
+
+    Raises
+    ------
+    SpecificationError
+        If a term to draw is not in the model.
+
+    Notes
+    -----
+    Curves, coefficients and random effects are those of the fit without deep terms. Intercepts are
+    left out unless nothing else is there to draw.
+    """
+    if int(max_columns) != max_columns or max_columns < 1:
+        raise SpecificationError(
+            f"max_columns must be a whole number of 1 or more, got {max_columns!r}."
+        )
+    n_columns = int(max_columns)
+    panels = _panels(fit, cov_type, level, residuals, n_columns)
+    panels = _chosen(panels, terms)
+    narrow = [panel for panel in panels if panel.inches is None]
+    wide = [panel for panel in panels if panel.inches is not None]
+    n_columns = max(1, min(n_columns, len(narrow)))
+    places, n_rows = _packed([panel.rows for panel in narrow], n_columns)
+    heights = [_ROW_INCHES] * n_rows + [panel.inches or _ROW_INCHES for panel in wide]
+    width = max(_COLUMN_INCHES * n_columns, 2 * _COLUMN_INCHES if wide else 0.0)
+    figure = plt.figure(figsize=figsize or (width, sum(heights)), layout="constrained")
+    grid = figure.add_gridspec(len(heights), n_columns, height_ratios=heights)
+    for panel, (row, column) in zip(narrow, places, strict=True):
+        panel.draw(ax=figure.add_subplot(grid[row : row + panel.rows, column]))
+    for number, panel in enumerate(wide):
+        panel.draw(ax=figure.add_subplot(grid[n_rows + number, :]))
+    return figure
+
+
+def _panels(
+    fit: ModelFit, cov_type: str, level: float, residuals: bool, n_columns: int
+) -> list[_Panel]:
+    placed = placed_terms(fit)
+    panels = []
+    for term in placed:
+        if not isinstance(term.basis, RandomEffectBasis):
+            panels += _smooth_panels(fit, term, level, residuals)
+    panels += _forest_panels(fit, cov_type, level, None if panels or placed else True)
+    for term in placed:
+        if isinstance(term.basis, RandomEffectBasis):
+            groups = len(term.basis.levels)
+            panels.append(
+                _Panel(
+                    f"{term.param}: {term.label}",
+                    partial(plot_random_effect, fit, term.param, term.label, level=level),
+                    _rows_for(groups if groups <= NAMED_GROUPS else 1),
+                )
+            )
+    panels += _deep_panels(fit, n_columns)
+    return panels
+
+
+def _smooth_panels(fit: ModelFit, term: PlacedTerm, level: float, residuals: bool) -> list[_Panel]:
+    label = f"{term.param}: {term.label}"
+    if len(term.covariates) == 1:
+        draw = partial(plot_smooth, fit, term.param, term.label, level=level, residuals=residuals)
+        return [_Panel(label, draw)]
+    return [
+        _Panel(label, partial(plot_surface, fit, term.param, term.label, group=group))
+        for group in term.levels or (None,)
+    ]
+
+
+def _forest_panels(fit: ModelFit, cov_type: str, level: float, alone: bool | None) -> list[_Panel]:
+    effects = effects_table(fit, "marginal", cov_type, level)
+    names = fit.problem.family.param_names
+    found = {name: forest_rows(effects, name, False) for name in names}
+    intercept = not any(len(rows) for rows in found.values()) and bool(alone) and fit.deep is None
+    if intercept:
+        found = {name: forest_rows(effects, name, True) for name in names}
+    return [
+        _Panel(
+            f"{name}: coefficients",
+            partial(plot_forest, fit, name, cov_type=cov_type, level=level, intercept=intercept),
+            _rows_for(min(len(rows), NAMED_GROUPS)),
+        )
+        for name, rows in found.items()
+        if len(rows)
+    ]
+
+
+def _deep_panels(fit: ModelFit, n_columns: int) -> list[_Panel]:
+    if fit.deep is None:
+        return []
+    names = fit.problem.family.param_names
+    panels, strips = [], []
+    for number, slot in enumerate(fit.deep.slots):
+        label = f"{names[slot.param]}: {slot.term.label}"
+        panels.append(_Panel(label, partial(plot_scores, fit, number)))
+        reader = image_reader(fit, number)
+        kept = fit.deep.calibration.gamma[number] > 0
+        if reader is None or not kept or len(scored_rows(fit, number)) < 2:
+            continue
+        n_pictures = 3 if n_columns == 1 else 2 * n_columns
+        _, height, width = reader.in_shape
+        inches = _COLUMN_INCHES * max(n_columns, 2) * 0.94 / (2.1 * n_pictures + 0.6)
+        draw = partial(plot_image_effects, fit, number, n_pictures=n_pictures)
+        strips.append(_Panel(label, draw, inches=inches * height / width + _LABEL_INCHES))
+    if has_history(fit):
+        panels.append(_Panel("history", partial(plot_history, fit)))
+    return panels + strips
+
+
+def _chosen(panels: list[_Panel], terms: str | Sequence[str] | None) -> list[_Panel]:
+    if terms is None:
+        return panels
+    wanted = [terms] if isinstance(terms, str) else list(terms)
+    known = dict.fromkeys(
+        name for panel in panels for name in (panel.label, panel.label.split(": ", 1)[-1])
+    )
+    for name in wanted:
+        lookup(known, name, "term to draw")
+    return [
+        panel
+        for panel in panels
+        if panel.label in wanted or panel.label.split(": ", 1)[-1] in wanted
+    ]
+
+
+def _rows_for(lines: int) -> int:
+    return int(np.clip(np.ceil(lines / _LINES_PER_ROW), 1, 4))
+
+
+def _packed(heights: Sequence[int], n_columns: int) -> tuple[list[tuple[int, int]], int]:
+    """Row and column of every panel, each below the column that is shortest so far.
+
+    Examples
+    --------
+    >>> _packed([1, 2, 1, 1], 3)
+    ([(0, 0), (0, 1), (0, 2), (1, 0)], 2)
+    """
+    filled = [0] * n_columns
+    places = []
+    for height in heights:
+        column = filled.index(min(filled))
+        places.append((filled[column], column))
+        filled[column] += height
+    return places, max(filled)

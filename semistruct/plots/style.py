@@ -1,0 +1,177 @@
+"""How every plot looks: colours, sizes, and a figure that leaves the user's settings alone."""
+
+from __future__ import annotations
+
+import functools
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+from cycler import cycler
+from matplotlib.axes import Axes
+
+__all__ = [
+    "DIVERGING",
+    "OKABE_ITO",
+    "STYLE",
+    "axes_or_new",
+    "describe",
+    "effect_label",
+    "group_colours",
+    "shortened",
+    "styled",
+    "with_style",
+]
+
+# Okabe and Ito (2008), distinguishable under the common forms of colour blindness; black and the
+# yellow that is faint on white come last.
+OKABE_ITO = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+    "#F0E442",
+)
+DIVERGING = "PuOr_r"  # safe for colour-blind readers, and its middle is white
+SEQUENTIAL = "viridis"
+
+STYLE: dict[str, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": "0.25",
+    "axes.grid": False,
+    "axes.labelcolor": "0.1",
+    "axes.labelsize": 9,
+    "axes.linewidth": 0.8,
+    "axes.prop_cycle": cycler(color=OKABE_ITO),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 7,
+    "axes.titlesize": 10,
+    "figure.constrained_layout.h_pad": 0.08,
+    "figure.constrained_layout.w_pad": 0.08,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 110,
+    "figure.facecolor": "white",
+    "font.size": 9,
+    "image.cmap": SEQUENTIAL,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "legend.title_fontsize": 8,
+    "lines.linewidth": 1.6,
+    "xtick.color": "0.25",
+    "xtick.labelcolor": "0.1",
+    "xtick.labelsize": 8,
+    "ytick.color": "0.25",
+    "ytick.labelcolor": "0.1",
+    "ytick.labelsize": 8,
+}
+
+_PANEL_INCHES = (3.6, 2.8)
+# What fits beside a panel of that size.
+_TITLE_LETTERS = 40
+_SUBTITLE_LETTERS = 54
+_LABEL_LETTERS = 36
+_SUBTITLE_POINTS = 11.5
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in the package's style inside the block; the user's settings are back after it.
+
+    Examples
+    --------
+    >>> before = mpl.rcParams["font.size"]
+    >>> with styled():
+    ...     mpl.rcParams["font.size"]
+    9.0
+    >>> mpl.rcParams["font.size"] == before
+    True
+    """
+    with mpl.rc_context(STYLE):
+        yield
+
+
+def with_style(draw: Callable[P, R]) -> Callable[P, R]:
+    """The function, run inside :func:`styled`."""
+
+    @functools.wraps(draw)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+        with styled():
+            return draw(*args, **kwargs)
+
+    return inside
+
+
+def axes_or_new(ax: Axes | None) -> Axes:
+    """The axes given, or those of a new figure of one panel."""
+    if ax is not None:
+        return ax
+    _, new = plt.subplots(figsize=_PANEL_INCHES)
+    return new
+
+
+def describe(ax: Axes, title: str, subtitle: str = "", xlabel: str = "", ylabel: str = "") -> None:
+    """Title, a smaller line below it, and the names of the axes; long ones are wrapped."""
+    lines = _wrapped(subtitle, _SUBTITLE_LETTERS)
+    height = _SUBTITLE_POINTS * (lines.count("\n") + 1) if lines else 0.0
+    ax.set_title(_wrapped(title, _TITLE_LETTERS), loc="left", pad=6 + height)
+    if lines:
+        ax.annotate(
+            lines,
+            (0, 1),
+            (0, 5),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            fontsize=8,
+            color="0.35",
+            linespacing=1.2,
+            va="bottom",
+        )
+    ax.set_xlabel(_wrapped(xlabel, _LABEL_LETTERS))
+    ax.set_ylabel(_wrapped(ylabel, _LABEL_LETTERS))
+
+
+def effect_label(param: str, link: str) -> str:
+    """Name of an axis on the scale of a predictor.
+
+    Examples
+    --------
+    >>> effect_label("scale", "log")
+    'effect on scale (log scale)'
+    """
+    return f"effect on {param} ({link} scale)"
+
+
+def shortened(text: str, letters: int = 26) -> str:
+    """The text, with the middle left out where it is long.
+
+    Examples
+    --------
+    >>> shortened("C(neighbourhood)[T.Capitol Hill]", 20)
+    'C(neighb…pitol Hill]'
+    """
+    if len(text) <= letters:
+        return text
+    head = (letters - 1) // 2 - 1
+    return f"{text[:head]}…{text[len(text) - (letters - 1 - head) :]}"
+
+
+def _wrapped(text: str, letters: int) -> str:
+    return textwrap.fill(text, letters, break_on_hyphens=False)
+
+
+def group_colours(n: int) -> list[Any]:
+    """A colour per group: the palette, and beyond it a sequential map."""
+    if n <= len(OKABE_ITO):
+        return list(OKABE_ITO[:n])
+    return [mpl.colormaps[SEQUENTIAL](j / (n - 1)) for j in range(n)]
