@@ -28,7 +28,7 @@ def contact_sheet(
     images : (n, C, H, W) array
         One channel is drawn grey, three in colour, of any other number the first.
     missing : (n,) bool array
-        Drawn as an empty hatched cell.
+        Drawn as an empty cell that says so.
     labels : sequence of n
         Text above each image.
     ncols : int

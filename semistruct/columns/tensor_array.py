@@ -1,7 +1,5 @@
-"""A pandas column whose every row is a tensor.
-
-Longer than most files of the package because pandas asks one class for the whole contract.
-"""
+# Longer than 400 lines because pandas asks one class for the whole contract of a column.
+"""A pandas column whose every row is a tensor."""
 
 from __future__ import annotations
 

@@ -71,9 +71,9 @@ def simulate_digits(
     -----
     The predictor is ``Intercept + 0.03 age + 0.4 [male] + f(bmi) + b_center + h(digit)``, where
     ``h`` is 1.25 for 6, 7, 8, 9 and 0 for the others, centred over the rows, and
-    ``b_center ~ N(0, 0.4^2)``, centred likewise. ``y`` is normal around it with standard deviation 0.5, lognormal
-    with the same, or Poisson with that log rate. High digits are more frequent at high age, so
-    the effect of age given the picture differs from that without it.
+    ``b_center ~ N(0, 0.4^2)``, centred likewise. ``y`` is normal around it with standard
+    deviation 0.5, lognormal with the same, or Poisson with that log rate. High digits are more
+    frequent at high age, so the effect of age given the picture differs from that without it.
 
     Examples
     --------

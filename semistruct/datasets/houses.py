@@ -85,7 +85,9 @@ def load_houses(
     home = find_folder(_TABLE, data_home)
     if home is None and download:
         home = cache_folder(data_home)
-        prepare(fetch_archive(home), home / "houses")
+        archive = fetch_archive(home)
+        prepare(archive, home / "houses")
+        archive.unlink()  # hundreds of megabytes that nobody reads again
     if home is None:
         raise DataError(
             "the houses are not on this computer. Call load_houses(download=True) once with an "
