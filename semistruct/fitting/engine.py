@@ -62,7 +62,18 @@ class StructuredProblem:
 
 @dataclass(frozen=True)
 class Settled:
-    """Converged coefficients and dispersion at given smoothing parameters."""
+    """Converged coefficients and dispersion at given smoothing parameters.
+
+    Attributes
+    ----------
+    point : Point
+    lam : (J,) array
+        On the likelihood's scale.
+    newton : NewtonResult
+        Of the last Newton iterations; ``point`` may have a later dispersion.
+    V : (P, P) array
+        Inverse of ``H + S_lam`` at ``point``.
+    """
 
     point: Point
     lam: np.ndarray
@@ -72,7 +83,20 @@ class Settled:
 
 @dataclass(frozen=True, eq=False)
 class Engine:
-    """The problem without absent rows, and what all its fits share."""
+    """The problem without absent rows, and what all its fits share.
+
+    Attributes
+    ----------
+    likelihood : Likelihood
+    penalties : PenaltySystem
+    fixed : tuple of J (float or None)
+        Smoothing parameters that the user fixed, on the reported scale.
+    start : (P,) array
+        Coefficients of (nearly) constant predictors.
+    floor : float
+        Lowest ``log t`` of a profiled dispersion.
+    loglik_null : float
+    """
 
     likelihood: Likelihood
     penalties: PenaltySystem
@@ -122,6 +146,11 @@ class Engine:
         """``t ** power`` at ``beta``; one where no dispersion is profiled."""
         at = self.likelihood.dispersion
         return 1.0 if at is None else float(np.exp(at.power * beta[at.column]))
+
+    def interpolates(self, beta: np.ndarray) -> bool:
+        """Whether the dispersion has reached its floor: the response is fitted exactly."""
+        at = self.likelihood.dispersion
+        return at is not None and bool(beta[at.column] <= self.floor + 1e-6)
 
     def first_smoothing(
         self, start: np.ndarray | None, given: np.ndarray | None

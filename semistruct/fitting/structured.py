@@ -172,8 +172,10 @@ def fit_structured(
         n_iter, converged = n_iter + extra, (converged or extra > 0) and better
     settled = engine.settle(sp, beta, "edf", polish=True)
     n_iter += settled.newton.n_steps if not n_iter else 0
-    _warn(engine, problem, settled, converged and settled.newton.converged, n_iter)
-    return _report(engine, problem, settled, method, n_iter, converged and settled.newton.converged)
+    converged = (converged and settled.newton.converged) or engine.interpolates(settled.point.beta)
+    fit = _report(engine, problem, settled, method, n_iter, converged)
+    _warn(engine, problem, settled, fit)
+    return fit
 
 
 def _report(
@@ -227,9 +229,7 @@ def _report(
     )
 
 
-def _warn(
-    engine: Engine, problem: StructuredProblem, settled: Settled, converged: bool, n_iter: int
-) -> None:
+def _warn(engine: Engine, problem: StructuredProblem, settled: Settled, fit: StructuredFit) -> None:
     """Say what went wrong, naming parameter and columns."""
     point = settled.point
     names = [
@@ -261,10 +261,18 @@ def _warn(
             ConvergenceWarning,
             stacklevel=4,
         )
-    elif not converged:
+    elif not fit.converged:
         warnings.warn(
-            f"the structured fit did not converge in {n_iter} iterations (Newton decrement "
+            f"the structured fit did not converge in {fit.n_iter} iterations (Newton decrement "
             f"{settled.newton.decrement:.1e}); raise max_iter, or simplify the model.",
             ConvergenceWarning,
+            stacklevel=4,
+        )
+    if fit.df_resid is not None and fit.df_resid < 1e-3 < engine.likelihood.n - fit.edf_total:
+        warnings.warn(
+            f"the case weights sum to {fit.n_effective:.4g} observations, which leaves nothing to "
+            f"estimate a dispersion from beside {fit.edf_total:.4g} degrees of freedom. Weights that are "
+            "precisions, not counts, should be scaled to mean one.",
+            DataWarning,
             stacklevel=4,
         )
