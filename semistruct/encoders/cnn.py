@@ -72,7 +72,7 @@ class CNNEncoder(Encoder):
         latent_dim: int = 32,
         channels: Sequence[int] = (16, 32, 64),
         grid: int = 4,
-        dropout: float = 0.0,
+        dropout: float = 0.2,
         activation: str = "silu",
         augmentation: Augmentation | Mapping[str, float] | None = None,
         random_state: int | None = None,
