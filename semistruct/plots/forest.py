@@ -23,6 +23,7 @@ __all__ = ["forest_rows", "plot_forest"]
 
 _INTERCEPT = "Intercept"
 _MOST_ROWS = 40
+_MINUS = "\N{MINUS SIGN}"  # as on the axis
 
 
 def forest_rows(effects: pd.DataFrame, param: str, intercept: bool | None = None) -> pd.DataFrame:
@@ -130,5 +131,7 @@ def _written(row: object) -> str:
     size = max(abs(lower), abs(upper))
     decimals = int(np.clip(2 - np.ceil(np.log10(width)), 0, 12))
     if size >= 1e5 or decimals > 5:
-        return f"{coef:.2e} [{lower:.1e}, {upper:.1e}]"
-    return f"{coef:.{decimals}f} [{lower:.{decimals}f}, {upper:.{decimals}f}]"
+        text = f"{coef:.2e} [{lower:.1e}, {upper:.1e}]"
+    else:
+        text = f"{coef:.{decimals}f} [{lower:.{decimals}f}, {upper:.{decimals}f}]"
+    return text.replace("-", _MINUS)

@@ -34,8 +34,7 @@ __all__ = ["plot_model"]
 
 _COLUMN_INCHES = 4.0
 _ROW_INCHES = 2.9
-_LINES_PER_ROW = 12  # coefficients or groups that fit the height of one row of panels
-_PICTURE_INCHES = 0.95
+_LINES_PER_ROW = 16  # coefficients or groups that fit the height of one row of panels
 _LABEL_INCHES = 0.95
 
 
@@ -88,8 +87,8 @@ def plot_model(
     Returns
     -------
     matplotlib.figure.Figure
-        Its ``axes`` are the panels, and the colour bars of surfaces. Smooths come first, parameter
-        by parameter, then coefficients, random effects, deep terms, training, pictures.
+        Its ``axes`` are the panels: smooths first, parameter by parameter, then coefficients,
+        random effects, deep terms, training, pictures.
 
     Raises
     ------
@@ -116,10 +115,12 @@ def plot_model(
     width = max(_COLUMN_INCHES * n_columns, 2 * _COLUMN_INCHES if wide else 0.0)
     figure = plt.figure(figsize=figsize or (width, sum(heights)), layout="constrained")
     grid = figure.add_gridspec(len(heights), n_columns, height_ratios=heights)
+    # A figure per panel, so that long names beside one take no room from the others.
     for panel, (row, column) in zip(narrow, places, strict=True):
-        panel.draw(ax=figure.add_subplot(grid[row : row + panel.rows, column]))
+        place = grid[row : row + panel.rows, column]
+        panel.draw(ax=figure.add_subfigure(place).add_subplot())
     for number, panel in enumerate(wide):
-        panel.draw(ax=figure.add_subplot(grid[n_rows + number, :]))
+        panel.draw(ax=figure.add_subfigure(grid[n_rows + number, :]).add_subplot())
     return figure
 
 
@@ -131,7 +132,7 @@ def _panels(
     for term in placed:
         if not isinstance(term.basis, RandomEffectBasis):
             panels += _smooth_panels(fit, term, level, residuals)
-    panels += _forest_panels(fit, cov_type, level, None if panels or placed else True)
+    panels += _forest_panels(fit, cov_type, level, alone=not placed)
     for term in placed:
         if isinstance(term.basis, RandomEffectBasis):
             groups = len(term.basis.levels)
@@ -161,7 +162,7 @@ def _forest_panels(fit: ModelFit, cov_type: str, level: float, alone: bool | Non
     effects = effects_table(fit, "marginal", cov_type, level)
     names = fit.problem.family.param_names
     found = {name: forest_rows(effects, name, False) for name in names}
-    intercept = not any(len(rows) for rows in found.values()) and bool(alone) and fit.deep is None
+    intercept = not any(len(rows) for rows in found.values()) and alone and fit.deep is None
     if intercept:
         found = {name: forest_rows(effects, name, True) for name in names}
     return [

@@ -144,7 +144,7 @@ def plot_surface(
     points : bool
         Whether to mark the training rows.
     ax : Axes, optional
-        Where to draw; a new figure by default. The colour bar takes its room from it.
+        Where to draw; a new figure by default. The colour bar is an inset beside it.
 
     Returns
     -------
@@ -171,8 +171,10 @@ def plot_surface(
     shown = np.ma.masked_where(~observed, effect)
     contours = plt.MaxNLocator(11, symmetric=True).tick_values(-largest, largest)
     filled = ax.contourf(x, z, shown, levels=contours, cmap=DIVERGING, extend="neither")
-    ax.contour(x, z, shown, levels=contours, colors="0.25", linewidths=0.4, alpha=0.7)
-    bar = ax.figure.colorbar(filled, ax=ax, fraction=0.06, pad=0.03)
+    ax.contour(
+        x, z, shown, levels=contours, colors="0.25", linewidths=0.4, linestyles="solid", alpha=0.7
+    )
+    bar = plt.colorbar(filled, cax=ax.inset_axes((1.03, 0.0, 0.045, 1.0)))
     bar.outline.set_visible(False)
     bar.ax.yaxis.set_major_locator(plt.MaxNLocator(5, symmetric=True))
     bar.ax.tick_params(labelsize=7, length=2)
@@ -184,6 +186,8 @@ def plot_surface(
     ax.set_xlim(x[0, 0], x[-1, 0])
     ax.set_ylim(z[0, 0], z[0, -1])
     which = "" if group is None else f", {term.by} = {group}"
+    if which and label.endswith(f":{term.by}"):
+        which = f" = {group}"
     describe(
         ax,
         f"{label}{which}, edf {edf:.2f}",
