@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-__all__ = ["LINEAR", "LOG", "Arithmetic", "take"]
+__all__ = ["LINEAR", "LOG", "Arithmetic", "inner", "take"]
 
 
 def take(values: Tensor, index: Tensor) -> Tensor:
@@ -24,6 +24,13 @@ def take(values: Tensor, index: Tensor) -> Tensor:
     if values.dim() == 1:
         return values.index_select(0, index)
     return values.gather(-1, index.expand(*values.shape[:-1], index.shape[0]))
+
+
+def inner(values: Tensor, coefficients: Tensor) -> Tensor:
+    """Inner products along the last dimension, ``(...)``."""
+    if coefficients.dim() == 1:
+        return values @ coefficients
+    return (values * coefficients).sum(-1)
 
 
 class Arithmetic(ABC):

@@ -94,9 +94,8 @@ class TieRule:
             extra = extra * self.extra.live
         tied_time = risk_sets.scan.tied_time
         sums = LINEAR.bucket_sum(extra, self.extra.group, tied_time.shape[0])
-        mean = first.clone()
-        mean[..., tied_time] = (take(first, tied_time) + sums) * take(self.share_count, tied_time)
-        return mean
+        mean = (take(first, tied_time) + sums) * take(self.share_count, tied_time)
+        return first.index_copy(-1, tied_time, mean)
 
 
 def tie_rule(risk_sets: CoxRiskSets, efron: bool, weights: Tensor | None) -> TieRule:
@@ -199,7 +198,7 @@ class _LinearMoments(RiskMoments):
                 at_extra = extra / self.extra
                 whole = at_own + LINEAR.bucket_sum(at_extra, rule.group, groups)
                 at_own = at_own + LINEAR.bucket_sum(at_extra * rule.share, rule.group, groups)
-                at_times[..., scan.tied_time] = whole
+                at_times.index_copy_(-1, scan.tied_time, whole)
         return self.hazard * scan.accumulate(at_times, at_own, LINEAR)
 
 
@@ -244,7 +243,7 @@ class _LogMoments(RiskMoments):
                 at_extra = extra.log() - self.extra
                 whole = LOG.bucket_sum(at_extra, rule.group, groups)
                 in_part = LOG.bucket_sum(at_extra + rule.share.log(), rule.group, groups)
-                at_times[..., scan.tied_time] = torch.logaddexp(at_own, whole)
+                at_times.index_copy_(-1, scan.tied_time, torch.logaddexp(at_own, whole))
                 at_own = torch.logaddexp(at_own, in_part)
         return (self.hazard + scan.accumulate(at_times, at_own, LOG)).exp()
 

@@ -122,7 +122,8 @@ class SuffixScan(RiskScan):
         if not groups:
             return RiskSums(total, None)
         others = take(sums, self.before)
-        others[..., self.nobody] = arithmetic.zero
+        if self.nobody.shape[0]:
+            others.index_fill_(-1, self.nobody, arithmetic.zero)
         own = arithmetic.bucket_sum(take(values, self.tied_rows), self.tied_group, groups)
         return RiskSums(total, TiedSums(others, own))
 
@@ -209,7 +210,7 @@ class DyadicScan(RiskScan):
         if groups:
             others = take(total, self.tied_time)
             own = arithmetic.bucket_sum(take(values, self.tied_rows), self.tied_group, groups)
-            total[..., self.tied_time] = arithmetic.add(others, own)
+            total = total.index_copy(-1, self.tied_time, arithmetic.add(others, own))
             tied = TiedSums(others, own)
         total[..., 0] = arithmetic.one
         return RiskSums(total, tied)
@@ -232,7 +233,7 @@ class DyadicScan(RiskScan):
         reached = take(torch.cat(parts, dim=-1), self.row_slot)
         if at_own is not None:
             own = arithmetic.add(take(reached, self.tied_rows), take(at_own, self.tied_group))
-            reached[..., self.tied_rows] = own
+            reached.index_copy_(-1, self.tied_rows, own)
         return reached
 
     def map(self, move: Callable[[Tensor], Tensor]) -> DyadicScan:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from semistruct.exceptions import SpecificationError
-from semistruct.losses._arithmetic import take
+from semistruct.losses._arithmetic import inner, take
 from semistruct.losses._problem import CoxProblem, Ties, cox_problem
 from semistruct.losses._risk_moments import RiskMoments
 from semistruct.losses._risk_sets import CoxRiskSets
@@ -120,10 +120,10 @@ class _PartialLikelihood(torch.autograd.Function):
         first, extra = moments.log_denominators()
         if reduced:
             c_first, c_extra = problem.coefficients()
-            loss = (first * c_first).sum(-1)
+            loss = inner(first, c_first)
             if extra is not None and c_extra is not None:
-                loss += (extra * c_extra).sum(-1)
-            loss -= (centred * problem.events()).sum(-1)
+                loss += inner(extra, c_extra)
+            loss -= inner(centred, problem.events())
         else:
             per_event = take(
                 problem.rule.mean(first, extra, problem.risk_sets), problem.time_of_rows()
@@ -190,7 +190,7 @@ def _score(cotangent: Tensor, problem: CoxProblem, moments: RiskMoments, reduced
     if reduced:
         first, extra = problem.coefficients()
         score = moments.spread(first, extra, positive=True).sub_(problem.events())
-        return score.mul_(u[..., None])
+        return score.mul_(u if u.dim() == 0 else u[..., None])
     u = u * problem.events()
     first, extra = problem.rule.coefficients(problem.at_events(u), problem.risk_sets)
     return moments.spread(first, extra, positive=False).sub_(u)
