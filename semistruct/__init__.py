@@ -1,1 +1,48 @@
 """Semi-structured regression on tables plus images."""
+
+from __future__ import annotations
+
+from semistruct import datasets, families, losses, nn
+from semistruct.columns import ImageArray, TensorArray, as_image_array
+from semistruct.estimators import SemiStructuredRegressor
+from semistruct.exceptions import (
+    ConvergenceWarning,
+    DataError,
+    DataWarning,
+    SemistructError,
+    SpecificationError,
+    UnsupportedCombinationError,
+)
+from semistruct.responses import Interval, Surv
+from semistruct.terms import cnn, deep, encoder, linear, mlp, offset, re, s, te, ti
+
+__all__ = [
+    "ConvergenceWarning",
+    "DataError",
+    "DataWarning",
+    "ImageArray",
+    "Interval",
+    "SemiStructuredRegressor",
+    "SemistructError",
+    "SpecificationError",
+    "Surv",
+    "TensorArray",
+    "UnsupportedCombinationError",
+    "as_image_array",
+    "cnn",
+    "datasets",
+    "deep",
+    "encoder",
+    "families",
+    "linear",
+    "losses",
+    "mlp",
+    "nn",
+    "offset",
+    "re",
+    "s",
+    "te",
+    "ti",
+]
+
+__version__ = "0.1.0"

@@ -14,8 +14,7 @@ from torch import Tensor
 from semistruct.columns import ImageArray, TensorArray, as_image_array
 from semistruct.encoders import ModuleEncoder
 from semistruct.exceptions import DataError, SpecificationError
-from semistruct.terms import Parametric
-from semistruct.terms.base import Basis
+from semistruct.terms import Basis, add_terms, linear
 
 __all__ = [
     "FeatureReader",
@@ -24,6 +23,7 @@ __all__ = [
     "TableReader",
     "TensorReader",
     "column_reader",
+    "is_tensor_column",
     "table_reader",
 ]
 
@@ -82,6 +82,10 @@ class Reader(ABC):
     def read(self, frame: pd.DataFrame) -> Modality:
         """The input of every row of ``frame``."""
 
+    @abstractmethod
+    def keys(self, frame: pd.DataFrame) -> np.ndarray | None:
+        """Keys ``(n,)`` that are equal for identical pictures; None for tabular columns."""
+
 
 @dataclass(frozen=True)
 class TensorReader(Reader):
@@ -105,6 +109,10 @@ class TensorReader(Reader):
             return Modality(self.name, values, present, self.in_shape)
         return Modality(self.name, column, present, self.in_shape)
 
+    def keys(self, frame: pd.DataFrame) -> np.ndarray | None:
+        column = _tensor_column(frame, self.name, self.image)
+        return np.where(column.isna(), None, column.content_keys().astype(object))
+
 
 @dataclass(frozen=True)
 class TableReader(Reader):
@@ -117,6 +125,9 @@ class TableReader(Reader):
     def read(self, frame: pd.DataFrame) -> Modality:
         values = self.basis.design(frame).dense().astype(np.float32)
         return Modality(self.name, values, np.ones(len(frame), bool), self.in_shape)
+
+    def keys(self, frame: pd.DataFrame) -> np.ndarray | None:
+        return None
 
 
 @dataclass(frozen=True)
@@ -149,6 +160,9 @@ class FeatureReader(Reader):
                 features[chunk] = self.encoder.features(batch).float().cpu().numpy()
         return Modality(self.name, features, inputs.present, self.in_shape)
 
+    def keys(self, frame: pd.DataFrame) -> np.ndarray | None:
+        return self.reader.keys(frame)
+
 
 def column_reader(frame: pd.DataFrame, column: str, *, image: bool) -> TensorReader:
     """Learn the shape of a tensor column from the training rows.
@@ -169,7 +183,7 @@ def column_reader(frame: pd.DataFrame, column: str, *, image: bool) -> TensorRea
 
 def table_reader(frame: pd.DataFrame, columns: tuple[str, ...], name: str) -> TableReader:
     """Learn the levels of factors among tabular columns that an encoder reads."""
-    basis = Parametric.of(*columns, intercept=False).build(frame)
+    basis = add_terms(map(linear, columns)).structured[0].build(frame)  # type: ignore[attr-defined]
     return TableReader(name, (len(basis.names),), basis)
 
 

@@ -35,17 +35,19 @@ LEVELS = {
     "design": 3,
     "orthogonalization": 3,
     "modalities": 3,
+    "modalities": 4,
+    "blueprint": 4,
     "predictor": 4,
     "network": 4,
     "blueprint": 4,
     "fitting": 5,
     "inference": 6,
     "evaluation": 6,
+    "plots": 6,  # below the estimators, whose plot() methods call them
     "estimators": 7,
     "zoo": 7,
     "nn": 7,  # public namespaces: they only pass names on
     "metrics": 7,
-    "plots": 8,
     "datasets": 8,
     "__init__": 9,
 }

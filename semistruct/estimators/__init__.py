@@ -1,1 +1,7 @@
-"""."""
+"""Estimators: where names become classes and everything comes together."""
+
+from __future__ import annotations
+
+from semistruct.estimators.regressor import SemiStructuredRegressor
+
+__all__ = ["SemiStructuredRegressor"]

@@ -204,11 +204,12 @@ def _solve(problem: StructuredProblem, honest: np.ndarray) -> StructuredFit:
     return _recentred(problem, fit, np.flatnonzero(honest))
 
 
-def _recentred(
-    problem: StructuredProblem, fit: StructuredFit, honest: np.ndarray
-) -> StructuredFit:
-    intercepts = [list(design.names).index("Intercept") for design in problem.designs
-                  if "Intercept" in design.names]
+def _recentred(problem: StructuredProblem, fit: StructuredFit, honest: np.ndarray) -> StructuredFit:
+    intercepts = [
+        list(design.names).index("Intercept")
+        for design in problem.designs
+        if "Intercept" in design.names
+    ]
     if len(intercepts) < len(problem.designs):
         return fit
     constant = Design(

@@ -34,9 +34,11 @@ _EIGENVALUE_FLOOR = 1e-8  # of the information with unit diagonal
 class GradientSolver(MemberSolver):
     """AdamW on mini-batches with a one-cycle rate, best weights on the stopping rows restored.
 
-    The structured coefficients are trained along, in coordinates in which their penalised
-    information is the identity, so that one learning rate fits all of them; they start from the
-    structured fit, and the deep scores from zero.
+    The structured coefficients of predictors with a deep term are trained along, in coordinates in
+    which their penalised information is the identity, so that one learning rate fits all of them;
+    they start from the structured fit, and the deep scores from zero. The other predictors stay as
+    they were fitted: a scale that shrank with the training residuals would make the network
+    over-confident, and the stopping rows would end the training for that alone.
 
     References
     ----------
@@ -63,7 +65,7 @@ class GradientSolver(MemberSolver):
         optimiser = torch.optim.AdamW(
             [
                 {"params": list(net.parameters()), "weight_decay": options.weight_decay},
-                {"params": list(model.b), "weight_decay": 0.0},
+                {"params": [b for b in model.b if b.requires_grad], "weight_decay": 0.0},
             ],
             lr=options.learning_rate,
         )
@@ -155,7 +157,11 @@ class _JointModel:
         self.offset = self._tensor(structured.offset)
         self.weight = self._tensor(structured.sample_weight)
         self.white = _white_designs(problem)
-        self.b = [nn.Parameter(self._tensor(white.start)) for white in self.white]
+        trained = {slot.param for slot in problem.blueprint.slots}
+        self.b = [
+            nn.Parameter(self._tensor(white.start), requires_grad=k in trained)
+            for k, white in enumerate(self.white)
+        ]
         self.penalty = [self._tensor(white.penalty) for white in self.white]
         self.slots = [(t, slot.param) for t, slot in enumerate(problem.blueprint.slots)]
 

@@ -1,0 +1,176 @@
+"""Fitting a specified model: the steps every estimator goes through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.utils import check_random_state
+from torch import nn
+
+from semistruct.blueprint import draw_blueprint
+from semistruct.design import build_design
+from semistruct.estimators._specification import Specification
+from semistruct.exceptions import SpecificationError
+from semistruct.families import Family
+from semistruct.fitting.deep import fit_deep, noise_scale
+from semistruct.fitting.folds import row_groups
+from semistruct.fitting.gradient import GradientSolver
+from semistruct.fitting.members import DeepProblem, TrainingOptions
+from semistruct.fitting.model import ModelFit
+from semistruct.fitting.ridge import RidgeSolver
+from semistruct.fitting.structured import StructuredProblem, fit_structured
+
+__all__ = ["FitOptions", "fit_model"]
+
+_CHOICES = {
+    "smoothing": ("reml", "ml", "gcv"),
+    "orthogonalize": ("structured", "parametric", "none"),
+    "cov_type": (None, "model", "sandwich", "cluster"),
+}
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """The options of an estimator, checked.
+
+    Attributes
+    ----------
+    training : TrainingOptions
+    encoders : mapping of str to module
+    share_encoders, gate, progress : bool
+    smoothing : {"reml", "ml", "gcv"}
+    target : {"structured", "parametric", "none"}
+    n_folds : int
+    n_jobs : int or None
+    random_state : SeedSequence
+    """
+
+    training: TrainingOptions
+    encoders: Mapping[str, nn.Module]
+    share_encoders: bool
+    smoothing: Literal["reml", "ml", "gcv"]
+    target: Literal["structured", "parametric", "none"]
+    gate: bool
+    n_folds: int
+    n_jobs: int | None
+    progress: bool
+    random_state: np.random.SeedSequence
+
+    @classmethod
+    def of(cls, estimator: Any) -> FitOptions:
+        """Read and check the parameters of an estimator.
+
+        Raises
+        ------
+        SpecificationError
+            If an option has a value that is not allowed.
+        """
+        for name, allowed in _CHOICES.items():
+            value = getattr(estimator, name)
+            if value not in allowed:
+                raise SpecificationError(
+                    f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}."
+                )
+        if int(estimator.n_folds) != estimator.n_folds or estimator.n_folds < 1:
+            raise SpecificationError(
+                f"n_folds must be a whole number of 1 or more, got {estimator.n_folds!r}."
+            )
+        device = estimator.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        training = TrainingOptions(
+            max_epochs=estimator.max_epochs,
+            batch_size=estimator.batch_size,
+            learning_rate=estimator.learning_rate,
+            weight_decay=estimator.weight_decay,
+            patience=estimator.patience,
+            device=device,
+        )
+        seed = check_random_state(estimator.random_state).randint(2**31 - 1)
+        return cls(
+            training=training,
+            encoders=dict(estimator.encoders or {}),
+            share_encoders=estimator.share_encoders,
+            smoothing=estimator.smoothing,
+            target=estimator.orthogonalize,
+            gate=estimator.gate,
+            n_folds=int(estimator.n_folds),
+            n_jobs=estimator.n_jobs,
+            progress=estimator.progress,
+            random_state=np.random.SeedSequence(int(seed)),
+        )
+
+
+def fit_model(
+    specification: Specification,
+    frame: pd.DataFrame,
+    y: np.ndarray,
+    sample_weight: np.ndarray,
+    family: Family,
+    cluster: np.ndarray | None,
+    options: FitOptions,
+) -> ModelFit:
+    """Fit the table model; then, where there are deep terms, cross-fit and calibrate them.
+
+    Parameters
+    ----------
+    specification : Specification
+        K lists of terms.
+    frame : DataFrame of n rows
+    y : (n,) array, validated
+    sample_weight : (n,) array
+    family : Family
+    cluster : (n,) array or None
+        Subjects, for folds and a cluster covariance.
+    options : FitOptions
+    """
+    n = len(frame)
+    designs = tuple(build_design(terms, frame, sample_weight) for terms in specification.terms)
+    problem = StructuredProblem(
+        family=family,
+        y=y,
+        designs=designs,
+        blocks=tuple(design.block(frame) for design in designs),
+        offset=np.column_stack([design.offset(frame) for design in designs]),
+        sample_weight=sample_weight,
+    )
+    marginal = fit_structured(problem, method=options.smoothing)
+    fitted = ModelFit(
+        formulas=tuple(terms.text() for terms in specification.terms),
+        problem=problem,
+        marginal=marginal,
+        cluster=cluster,
+        frame=frame[[name for name in specification.variables if name in frame.columns]],
+    )
+    if not any(terms.deep for terms in specification.terms):
+        return fitted
+    blueprint = draw_blueprint(
+        [terms.deep for terms in specification.terms],  # type: ignore[misc]
+        frame,
+        encoders=options.encoders,
+        share_encoders=options.share_encoders,
+    )
+    modalities = {name: read.in_memory() for name, read in blueprint.read(frame).items()}
+    keys = [reader.keys(frame) for reader in blueprint.readers.values()]
+    groups = row_groups(n, [key for key in (cluster, *keys) if key is not None])
+    deep_problem = DeepProblem(
+        problem, marginal, blueprint, modalities, noise_scale(problem, marginal, blueprint.slots)
+    )
+    solver = RidgeSolver() if blueprint.is_linear else GradientSolver(options.training)
+    deep = fit_deep(
+        deep_problem,
+        solver,
+        groups,
+        n_folds=options.n_folds,
+        target=options.target,
+        gate=options.gate,
+        random_state=options.random_state,
+        n_jobs=options.n_jobs,
+        progress=options.progress,
+    )
+    return replace(fitted, blueprint=blueprint, deep=deep)

@@ -1,0 +1,97 @@
+"""From what scikit-learn users pass to a table, a response and weights."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import DataConversionWarning
+from sklearn.utils.validation import _check_feature_names, validate_data
+
+from semistruct._validation import check_length
+from semistruct.exceptions import DataError, DataWarning
+
+__all__ = ["as_table", "complete_rows", "response_values"]
+
+
+def as_table(
+    estimator: BaseEstimator, X: Any, *, reset: bool, every_column: bool = True
+) -> pd.DataFrame:
+    """The rows as a DataFrame; numpy input gets columns ``x0, x1, ...``.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Gets or checks ``n_features_in_`` and ``feature_names_in_``.
+    X : DataFrame or array-like of shape (n, p)
+    reset : bool
+        True when fitting.
+    every_column : bool
+        Whether the model reads every column, so that new rows must have exactly the same ones.
+
+    Raises
+    ------
+    DataError, ValueError
+        If the table is empty, has duplicated column names, or does not match the fitted one.
+    """
+    if isinstance(X, pd.DataFrame):
+        if X.columns.has_duplicates:
+            twice = X.columns[X.columns.duplicated()][0]
+            raise DataError(f"the table has two columns called {twice!r}; rename one.")
+        if reset and not len(X):
+            raise DataError("the table has no rows; a model needs at least one.")
+        if reset or every_column:
+            _check_feature_names(estimator, X, reset=reset)
+        if reset:
+            estimator.n_features_in_ = X.shape[1]
+        return X if all(isinstance(c, str) for c in X.columns) else X.rename(columns=str)
+    values = validate_data(estimator, X, reset=reset, dtype="numeric")
+    return pd.DataFrame(values, columns=[f"x{j}" for j in range(values.shape[1])])
+
+
+def response_values(y: Any, n: int) -> np.ndarray:
+    """The response as a one-dimensional array of length ``n``.
+
+    Raises
+    ------
+    DataError
+        If it is missing, has more than one column, or another number of rows.
+    """
+    if y is None:
+        raise DataError(
+            "no response: requires y to be passed, but the target y is None. Give it as the second "
+            "argument of fit, or in the formula as in 'price ~ area'."
+        )
+    if isinstance(y, pd.DataFrame) and y.shape[1] == 1:
+        y = y.iloc[:, 0]
+    values = np.asarray(y)
+    if values.ndim == 2 and values.shape[1] == 1:
+        warnings.warn(
+            "A column-vector y was passed when a 1d array was expected; it is flattened.",
+            DataConversionWarning,
+            stacklevel=3,
+        )
+        values = values.ravel()
+    if values.ndim != 1:
+        raise DataError(f"y must have one column, got shape {values.shape}.")
+    check_length(n, values, "y")
+    return values
+
+
+def complete_rows(frame: pd.DataFrame, columns: Sequence[str], y: np.ndarray) -> np.ndarray:
+    """Positions of the rows with no missing value in ``columns`` or ``y``; warns of the others."""
+    incomplete = np.asarray(pd.isna(y), dtype=bool).copy()
+    for name in columns:
+        if name in frame.columns:
+            incomplete |= frame[name].isna().to_numpy()
+    if incomplete.any():
+        warnings.warn(
+            f"{int(incomplete.sum())} of {len(frame)} rows have missing values and are dropped.",
+            DataWarning,
+            stacklevel=4,
+        )
+    return np.flatnonzero(~incomplete)

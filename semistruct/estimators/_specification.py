@@ -1,0 +1,138 @@
+"""From what the user wrote to one list of terms per distribution parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from semistruct._registry import lookup
+from semistruct.exceptions import SpecificationError
+from semistruct.terms import (
+    Addend,
+    ResponseCall,
+    TermList,
+    add_terms,
+    default_terms,
+    parse_formula,
+    resolve_columns,
+)
+
+__all__ = ["Formula", "Specification", "specify"]
+
+Formula = str | Addend | TermList | None
+
+
+@dataclass(frozen=True)
+class Specification:
+    """The predictors of a model, with columns resolved against a table.
+
+    Attributes
+    ----------
+    terms : tuple of K TermList
+    response : str, ResponseCall or None
+        The left-hand side, where the formula has one.
+    """
+
+    terms: tuple[TermList, ...]
+    response: str | ResponseCall | None
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Every column that some predictor reads."""
+        return tuple(dict.fromkeys(name for terms in self.terms for name in terms.variables))
+
+    @property
+    def tabular(self) -> tuple[str, ...]:
+        """The columns read by structured terms and offsets: these must not be missing."""
+        read = [
+            name
+            for terms in self.terms
+            for term in (*terms.structured, *terms.offsets)
+            for name in term.reads
+        ]
+        return tuple(dict.fromkeys(read))
+
+    @property
+    def cluster(self) -> str | None:
+        """The column named by ``cluster()`` in any predictor."""
+        return next((terms.cluster for terms in self.terms if terms.cluster is not None), None)
+
+
+def specify(
+    formula: Formula | Mapping[str, Formula],
+    frame: pd.DataFrame,
+    param_names: Sequence[str],
+    *,
+    encoders: Collection[str] = (),
+) -> Specification:
+    """Resolve a formula, a term, or a mapping of them by parameter, against the table.
+
+    Parameters
+    ----------
+    formula : None, str, Term, TermList, or mapping from parameter names to these
+        None is every column: tabular ones linear, pictures by a ``cnn``. Parameters that are not
+        named have an intercept only.
+    frame : DataFrame
+    param_names : sequence of K str
+    encoders : collection of str
+        Names of the user's own encoders.
+
+    Raises
+    ------
+    SpecificationError
+        If a parameter is unknown, two formulas name a response, or a formula does not parse.
+    """
+    given: dict[str, Any]
+    if isinstance(formula, Mapping):
+        if not formula:
+            raise SpecificationError(
+                f"the mapping of formulas is empty; name at least one of {', '.join(param_names)}."
+            )
+        for name in formula:
+            lookup(dict.fromkeys(param_names), name, "distribution parameter")
+        given = dict(formula)
+    else:
+        given = {param_names[0]: formula}
+    lists: dict[str, TermList] = {}
+    response: str | ResponseCall | None = None
+    for name, one in given.items():
+        terms, left = _terms_of(one, frame, encoders)
+        if left is not None and response is not None and left != response:
+            raise SpecificationError(
+                f"two formulas name different responses, {response} and {left}; name it once."
+            )
+        response = response or left
+        lists[name] = terms
+    if isinstance(response, ResponseCall):
+        exclude = list(response.variables)
+    else:
+        exclude = [response] if response else []
+    resolved = tuple(
+        resolve_columns(lists.get(name, TermList()), frame, exclude) for name in param_names
+    )
+    for name, terms in zip(param_names, resolved, strict=True):
+        if terms.strata:
+            raise SpecificationError(
+                f"strata() in the predictor of {name!r} belongs to survival models with a baseline "
+                "hazard; use C() for a factor."
+            )
+    return Specification(resolved, response)
+
+
+def _terms_of(
+    formula: Any, frame: pd.DataFrame, encoders: Collection[str]
+) -> tuple[TermList, str | ResponseCall | None]:
+    if formula is None:
+        return default_terms(frame), None
+    if isinstance(formula, str):
+        parsed = parse_formula(formula, encoders=encoders)
+        return parsed.terms, parsed.response
+    if isinstance(formula, (Addend, TermList)):
+        return add_terms([formula]), None
+    raise SpecificationError(
+        "a formula is a string, a term, a sum of terms, None, or a mapping from parameter names to "
+        f"these; got {formula!r} of type {type(formula).__name__}."
+    )

@@ -1,0 +1,442 @@
+"""Distributional regression on tables plus images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from semistruct._validation import check_length, check_sample_weight
+from semistruct.estimators._fit import FitOptions, fit_model
+from semistruct.estimators._input import as_table, complete_rows, response_values
+from semistruct.estimators._specification import Formula, Specification, specify
+from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
+from semistruct.families import Family, resolve_family
+from semistruct.inference.covariance import CovarianceKind
+from semistruct.inference.effects import Estimand, covariance_of_effects, effects_table
+from semistruct.inference.smooth_tests import smooth_table
+from semistruct.inference.summary import Summary, summarise
+from semistruct.plots.model import plot_model
+from semistruct.terms import ResponseCall
+
+__all__ = ["SemiStructuredRegressor"]
+
+
+class SemiStructuredRegressor(RegressorMixin, BaseEstimator):
+    """Regression whose every distribution parameter has additive and deep terms.
+
+    Parameters
+    ----------
+    formula : None, str, term, or mapping from parameter names to these
+        ``"price ~ bedrooms + s(area) + cnn(frontal)"`` describes the first parameter; a mapping
+        describes several: ``{"loc": ..., "scale": "s(area)"}``. None is every tabular column
+        linear and every image column a ``cnn``.
+    family : str or Family
+        Distribution of the response: ``"normal"``, ``"lognormal"``, ``"gamma"``, ``"poisson"``,
+        ``"bernoulli"``, or an instance with other links.
+    encoders : mapping of str to torch.nn.Module, optional
+        Networks of your own by the names used in the formula. They are copied, never changed.
+    share_encoders : bool
+        Whether the same deep term in two parameters is read by one network.
+    smoothing : {"reml", "ml", "gcv"}
+        How smoothing parameters are chosen.
+    n_folds : int
+        Networks of the cross-fitted ensemble; 1 trains a single one with rows held out.
+    max_epochs, batch_size, patience : int, optional
+        See :class:`~semistruct.fitting.members.TrainingOptions`; by default they follow the
+        number of rows.
+    learning_rate, weight_decay : float
+        Of AdamW, for the networks.
+    orthogonalize : {"structured", "parametric", "none"}
+        What the deep scores are made orthogonal to: linear terms and smooths, linear terms only,
+        or nothing.
+    gate : bool
+        Whether a deep term that does not help on unseen rows is dropped.
+    cov_type : {"model", "sandwich", "cluster"}, optional
+        By default "cluster" with ``cluster()`` in the formula, "sandwich" with deep terms, else
+        "model".
+    missing : {"raise", "drop"}
+        What to do with training rows that lack tabular values. Missing pictures are allowed.
+    device : str
+        Where networks are trained: "auto" is CUDA where there is one.
+    n_jobs : int, optional
+        Networks trained at the same time; changes no number.
+    progress : bool
+        Whether to draw a progress bar while networks are trained.
+    random_state : int, RandomState or None
+
+    Attributes
+    ----------
+    params, bse, pvalues : Series
+        Parametric coefficients of the default estimand, indexed by (parameter, coefficient).
+    loglik_, loglik_null_ : float
+        Log-likelihood of the table model and of constants.
+    edf_ : Series
+        Effective degrees of freedom per term of the table model.
+    smoothing_ : Series
+        Smoothing parameters, in mgcv's units.
+    history_ : DataFrame
+        Training of the networks; empty without deep terms.
+    n_iter_ : int
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    Notes
+    -----
+    The table model is fitted first and kept: its coefficients answer "what is the best model
+    *without* the picture" (``estimand="marginal"``). The networks are cross-fitted; their scores
+    are made orthogonal to the table's columns by a projection that is learned once and stored,
+    and kept only if they help on unseen rows. Predictions are row by row.
+
+    ``predict`` is the mean of the response, for the lognormal too; ``predict_quantile(X, 0.5)``
+    is the median.
+
+    References
+    ----------
+    Ruegamer, D., Kolb, C. and Klein, N. (2023). Semi-structured distributional regression. The
+    American Statistician.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> table = pd.DataFrame({"area": rng.uniform(1, 3, 200), "rooms": rng.integers(1, 6, 200)})
+    >>> price = np.sin(2 * table["area"]) + 0.5 * table["rooms"] + rng.normal(0, 0.1, 200)
+    >>> model = SemiStructuredRegressor("s(area) + rooms").fit(table, price)
+    >>> model.params["loc", "rooms"].round(2)
+    np.float64(0.5)
+    """
+
+    def __init__(
+        self,
+        formula: Formula | Mapping[str, Formula] = None,
+        family: str | Family = "normal",
+        *,
+        encoders: Mapping[str, nn.Module] | None = None,
+        share_encoders: bool = False,
+        smoothing: Literal["reml", "ml", "gcv"] = "reml",
+        n_folds: int = 5,
+        max_epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 1e-2,
+        patience: int | None = None,
+        orthogonalize: Literal["structured", "parametric", "none"] = "structured",
+        gate: bool = True,
+        cov_type: Literal["model", "sandwich", "cluster"] | None = None,
+        missing: Literal["raise", "drop"] = "raise",
+        device: str = "auto",
+        n_jobs: int | None = None,
+        progress: bool = True,
+        random_state: Any = None,
+    ) -> None:
+        self.formula = formula
+        self.family = family
+        self.encoders = encoders
+        self.share_encoders = share_encoders
+        self.smoothing = smoothing
+        self.n_folds = n_folds
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.patience = patience
+        self.orthogonalize = orthogonalize
+        self.gate = gate
+        self.cov_type = cov_type
+        self.missing = missing
+        self.device = device
+        self.n_jobs = n_jobs
+        self.progress = progress
+        self.random_state = random_state
+
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, groups: Any = None
+    ) -> SemiStructuredRegressor:
+        """Fit the table model and, where there are deep terms, the networks.
+
+        Parameters
+        ----------
+        X : DataFrame, or array of shape (n, p) where no picture is used
+        y : array-like of shape (n,), optional
+            The response, unless the formula names it.
+        sample_weight : array-like of shape (n,), optional
+            Case weights; a row of weight zero behaves as if it were absent.
+        groups : array-like of shape (n,), optional
+            Subjects: rows of one subject stay in one fold of the cross-fit, as rows of one
+            picture do. By default the column named by ``cluster()``.
+
+        Raises
+        ------
+        SpecificationError
+            If the formula or an option makes no sense.
+        DataError
+            If the table or the response cannot be used. The estimator is then not fitted.
+        """
+        self._forget()
+        try:
+            self._fit(X, y, sample_weight, groups)
+        except BaseException:
+            self._forget()
+            raise
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
+        frame = as_table(self, X, reset=True)
+        family = resolve_family(self.family)
+        specification = specify(
+            self.formula, frame, family.param_names, encoders=tuple(self.encoders or ())
+        )
+        given = self._response(specification, frame, y)
+        y = response_values(given, len(frame))
+        weight = check_sample_weight(sample_weight, len(frame))
+        cluster = self._groups(specification, frame, groups)
+        if self.missing not in ("raise", "drop"):
+            raise SpecificationError(f"missing must be 'raise' or 'drop', got {self.missing!r}.")
+        rows = np.flatnonzero(weight > 0)
+        if self.missing == "drop":
+            rows = rows[complete_rows(frame.iloc[rows], specification.tabular, y[rows])]
+        if len(rows) < len(frame):
+            frame, y, weight = frame.iloc[rows], y[rows], weight[rows]
+            cluster = None if cluster is None else cluster[rows]
+        options = FitOptions.of(self)
+        fitted = fit_model(
+            specification, frame, family.validate(y), weight, family, cluster, options
+        )
+        name = specification.response if isinstance(specification.response, str) else None
+        self.response_name_ = name or str(getattr(given, "name", None) or "y")
+        self.specification_ = specification
+        self.fit_ = fitted
+        self.family_ = family
+        self.n_iter_ = max(1, fitted.marginal.n_iter)
+        self.loglik_ = fitted.marginal.loglik
+        self.loglik_null_ = fitted.marginal.loglik_null
+        self.edf_ = _by_term(fitted, fitted.marginal.edf)
+        labels = [
+            (param, penalty.label)
+            for param, design in zip(family.param_names, fitted.problem.designs, strict=True)
+            for penalty in design.penalties
+        ]
+        self.smoothing_ = pd.Series(
+            fitted.marginal.smoothing,
+            index=pd.MultiIndex.from_tuples(labels, names=["parameter", "term"]),
+            dtype=float,
+        )
+        self.history_ = (
+            fitted.deep.crossfit.history
+            if fitted.deep is not None
+            else pd.DataFrame(columns=["epoch", "train_loss", "stop_loss", "member"])
+        )
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Mean of the response, ``(n,)``."""
+        return self.family_.mean(self._eta(X)).numpy()
+
+    def predict_params(self, X: Any) -> pd.DataFrame:
+        """Parameters of the predictive distribution on their natural scale, one column each."""
+        frame = self._new_rows(X)
+        theta = self.family_.theta(self._eta(frame)).numpy()
+        return pd.DataFrame(theta, columns=list(self.family_.param_names), index=frame.index)
+
+    def predict_quantile(self, X: Any, q: float | list[float] = 0.5) -> Any:
+        """Quantiles of the predictive distribution.
+
+        Parameters
+        ----------
+        X : DataFrame or array
+        q : float or sequence of float
+            Levels between 0 and 1.
+
+        Returns
+        -------
+        (n,) array for one level, DataFrame with a column per level otherwise.
+        """
+        levels = np.atleast_1d(np.asarray(q, dtype=float))
+        if levels.ndim != 1 or not ((levels > 0) & (levels < 1)).all():
+            raise SpecificationError(f"quantile levels must lie between 0 and 1, got {q!r}.")
+        frame = self._new_rows(X)
+        values = self.family_.quantile(self._eta(frame), torch.from_numpy(levels)[:, None]).numpy()
+        if np.ndim(q) == 0:
+            return values[0]
+        return pd.DataFrame(values.T, columns=levels, index=frame.index)
+
+    def predict_interval(self, X: Any, level: float = 0.9) -> pd.DataFrame:
+        """Central interval of the predictive distribution: columns ``lower`` and ``upper``.
+
+        Notes
+        -----
+        It covers the response given the estimated parameters; the uncertainty of the parameters
+        is not added. The scale is estimated from rows the networks had not seen.
+        """
+        if not 0 < level < 1:
+            raise SpecificationError(f"level must lie between 0 and 1, got {level!r}.")
+        table = self.predict_quantile(X, [(1 - level) / 2, (1 + level) / 2])
+        return table.set_axis(["lower", "upper"], axis=1)
+
+    def sample(self, X: Any, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
+        """Draw responses from the predictive distribution, ``(n_samples, n)``."""
+        seed = check_random_state(random_state).randint(2**31 - 1)
+        generator = torch.Generator().manual_seed(int(seed))
+        return self.family_.sample(self._eta(X), int(n_samples), generator).numpy()
+
+    def log_prob(self, X: Any, y: Any) -> np.ndarray:
+        """Log-density (or log-probability) of each response, ``(n,)``."""
+        eta = self._eta(X)
+        values = self.family_.validate(response_values(y, len(eta)))
+        return self.family_.contributions(eta, torch.from_numpy(values)).numpy()
+
+    def term_contributions(self, X: Any) -> pd.DataFrame:
+        """What every term adds to its predictor, columns ``(parameter, term)``."""
+        frame = self._new_rows(X)
+        scores = self.fit_.scores(frame, self._device())
+        return self.fit_.predictor.contributions(frame, self.family_.param_names, scores)
+
+    def embeddings(self, X: Any) -> pd.DataFrame:
+        """Latent features of the deep terms, columns ``(term, member, feature)``."""
+        return self.fit_.embeddings(self._new_rows(X), self._device())
+
+    def effects(
+        self, estimand: Estimand | None = None, *, cov_type: CovarianceKind | None = None, level: float = 0.95
+    ) -> pd.DataFrame:
+        """Parametric coefficients with standard errors, for a stated estimand.
+
+        Parameters
+        ----------
+        estimand : {"marginal", "projection"}, optional
+            "marginal" (default): the best model without the picture. "projection": the
+            least-squares projection of the true predictor on the table, which for the normal
+            family with identity link is the same.
+        cov_type : {"model", "sandwich", "cluster"}, optional
+        level : float
+            Of the confidence intervals.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``coef``, ``se``, ``lower``, ``upper``, the statistic, ``p``.
+        """
+        check_is_fitted(self)
+        return effects_table(self.fit_, estimand or "marginal", cov_type or self._cov_type(), level)
+
+    @property
+    def params(self) -> pd.Series:
+        """Parametric coefficients."""
+        return self.effects()["coef"]
+
+    @property
+    def bse(self) -> pd.Series:
+        """Standard errors of :attr:`params`."""
+        return self.effects()["se"]
+
+    @property
+    def pvalues(self) -> pd.Series:
+        """Two-sided p-values of :attr:`params`."""
+        return self.effects()["p"]
+
+    def conf_int(self, level: float = 0.95) -> pd.DataFrame:
+        """Confidence intervals of :attr:`params`: columns ``lower`` and ``upper``."""
+        return self.effects(level=level)[["lower", "upper"]]
+
+    def cov_params(self) -> pd.DataFrame:
+        """Covariance matrix of :attr:`params`."""
+        check_is_fitted(self)
+        return covariance_of_effects(self.fit_, self._cov_type())
+
+    def smooths(self) -> pd.DataFrame:
+        """Smooths and random effects of the table model: edf, test statistic, p-value."""
+        check_is_fitted(self)
+        table = smooth_table(self.fit_.marginal, self.fit_.problem)
+        return table.set_index(["parameter", "term"])
+
+    def summary(
+        self, *, estimand: Estimand | None = None, cov_type: CovarianceKind | None = None, level: float = 0.95
+    ) -> Summary:
+        """Table of coefficients, smooths and deep terms; prints, and renders in a notebook."""
+        check_is_fitted(self)
+        return summarise(
+            self.fit_,
+            response=self.response_name_,
+            estimand=estimand or "marginal",
+            cov_type=cov_type or self._cov_type(),
+            level=level,
+        )
+
+    def plot(self, **options: Any) -> Figure:
+        """One figure: smooth curves with bands, coefficients, random effects, deep scores.
+
+        Options are those of :func:`semistruct.plots.model.plot_model`.
+        """
+        check_is_fitted(self)
+        return plot_model(self.fit_, cov_type=self._cov_type(), **options)
+
+    def _response(self, specification: Specification, frame: pd.DataFrame, y: Any) -> Any:
+        left = specification.response
+        if left is None:
+            return y
+        if isinstance(left, ResponseCall):
+            raise UnsupportedCombinationError(
+                f"a response {left.name}(...) needs a survival model; this regressor takes one "
+                "column of numbers."
+            )
+        if y is not None:
+            raise SpecificationError(
+                f"the response is given twice: as {left!r} in the formula and as y. Leave one out."
+            )
+        if left not in frame.columns:
+            raise DataError(f"the table has no column {left!r}, which the formula names.")
+        return frame[left]
+
+    def _groups(
+        self, specification: Specification, frame: pd.DataFrame, groups: Any
+    ) -> np.ndarray | None:
+        if groups is not None:
+            check_length(len(frame), groups, "groups")
+            return np.asarray(groups, dtype=object)
+        if specification.cluster is None:
+            return None
+        if specification.cluster not in frame.columns:
+            raise DataError(f"the table has no column {specification.cluster!r} for cluster().")
+        return frame[specification.cluster].to_numpy(dtype=object)
+
+    def _cov_type(self) -> CovarianceKind:
+        if self.cov_type is not None:
+            return self.cov_type
+        if self.specification_.cluster is not None:
+            return "cluster"
+        return "model" if self.fit_.deep is None else "sandwich"
+
+    def _new_rows(self, X: Any) -> pd.DataFrame:
+        check_is_fitted(self)
+        if isinstance(X, pd.DataFrame) and self.formula is not None:
+            return as_table(self, X, reset=False, every_column=False)
+        return as_table(self, X, reset=False)
+
+    def _eta(self, X: Any) -> torch.Tensor:
+        return torch.from_numpy(self.fit_.eta(self._new_rows(X), self._device()))
+
+    def _device(self) -> str:
+        if self.device != "auto":
+            return self.device
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def _forget(self) -> None:
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
+
+
+def _by_term(fitted: Any, values: np.ndarray) -> pd.Series:
+    found = {}
+    for param, design, at in zip(
+        fitted.problem.family.param_names, fitted.problem.designs, fitted.marginal.slices, strict=True
+    ):
+        for label, columns in design.slices.items():
+            found[param, label] = float(values[at][columns].sum())
+    index = pd.MultiIndex.from_tuples(list(found), names=["parameter", "term"])
+    return pd.Series(list(found.values()), index=index)

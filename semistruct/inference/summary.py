@@ -1,0 +1,165 @@
+"""The summary of a fitted model, as text and as HTML."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from statsmodels.iolib.summary import Summary
+from statsmodels.iolib.table import SimpleTable
+from statsmodels.iolib.tableformatting import fmt_2cols, fmt_params
+
+from semistruct.fitting.model import ModelFit
+from semistruct.inference.covariance import CovarianceKind
+from semistruct.inference.effects import Estimand, effects_table
+from semistruct.inference.smooth_tests import smooth_table
+
+__all__ = ["Summary", "summarise"]
+
+_WIDTH = 78
+_QUESTIONS = {
+    "marginal": "coefficients of the best model without the deep terms",
+    "projection": "least-squares projection of the true predictor on the table",
+}
+_COVARIANCES = {
+    "model": "model-based",
+    "sandwich": "sandwich (heteroscedasticity-consistent)",
+    "cluster": "sandwich, clustered",
+}
+
+
+def summarise(
+    fit: ModelFit, *, response: str, estimand: Estimand, cov_type: CovarianceKind, level: float
+) -> Summary:
+    """Tables of the model, its coefficients, smooths and deep terms.
+
+    Parameters
+    ----------
+    fit : ModelFit
+    response : str
+        Name of the response.
+    estimand : {"marginal", "projection"}
+        The question that the coefficients answer.
+    cov_type : {"model", "sandwich", "cluster"}
+    level : float
+        Of the confidence intervals.
+
+    Returns
+    -------
+    statsmodels.iolib.summary.Summary
+        Prints as text, renders in a notebook, and has ``as_latex()`` and ``as_csv()``.
+    """
+    summary = Summary()
+    summary.tables.append(_header(fit, response, estimand, cov_type))
+    effects = effects_table(fit, estimand, cov_type, level)
+    for param in fit.problem.family.param_names:
+        if param in effects.index.get_level_values(0):
+            summary.tables.append(_coefficients(effects.loc[param], param, fit, level))
+    smooths = smooth_table(fit.marginal, fit.problem).set_index(["parameter", "term"])
+    if len(smooths):
+        summary.tables.append(_frame_table(smooths, "smooths and random effects"))
+    if fit.deep is not None:
+        summary.tables.append(_frame_table(_deep_table(fit), "deep terms"))
+    summary.add_extra_txt(_notes(fit, estimand))
+    return summary
+
+
+def _header(fit: ModelFit, response: str, estimand: Estimand, cov_type: str) -> SimpleTable:
+    marginal, problem = fit.marginal, fit.problem
+    n = int((problem.sample_weight > 0).sum())
+    left = [
+        ["Response:", response],
+        ["Family:", problem.family],
+        ["Observations:", n],
+        ["Estimand:", estimand],
+        ["Covariance:", _COVARIANCES[cov_type]],
+    ]
+    right = [
+        ["Log-likelihood:", f"{marginal.loglik:.4g}"],
+        ["Null log-lik.:", f"{marginal.loglik_null:.4g}"],
+        ["Effective df:", f"{float(marginal.edf.sum()):.2f}"],
+        ["AIC:", f"{marginal.aic:.5g}"],
+        ["Smoothing:", f"{marginal.method.upper()}, {marginal.n_iter} iterations"],
+    ]
+    rows = [[str(cell) for cell in (*a, *b)] for a, b in zip(left, right, strict=True)]
+    title = "Semi-structured regression" if fit.deep is not None else "Additive regression"
+    return SimpleTable(rows, title=title, txt_fmt=fmt_2cols)
+
+
+def _coefficients(
+    effects: pd.DataFrame, param: str, fit: ModelFit, level: float
+) -> SimpleTable:
+    k = fit.problem.family.param_names.index(param)
+    link = fit.problem.family.links[k]
+    tail = f"{(1 - level) / 2:.4g}", f"{(1 + level) / 2:.4g}"
+    names = {"lower": f"[{tail[0]}", "upper": f"{tail[1]}]", "se": "std err"}
+    shown = effects.rename(columns=names)
+    cells = [[_number(value) for value in row] for row in shown.to_numpy()]
+    return SimpleTable(
+        cells,
+        headers=list(shown.columns),
+        stubs=[str(name) for name in shown.index],
+        title=f"{param} ({link.name} link)",
+        txt_fmt=fmt_params,
+    )
+
+
+def _frame_table(frame: pd.DataFrame, title: str) -> SimpleTable:
+    cells = [[_number(value) for value in row] for row in frame.to_numpy(dtype=object)]
+    stubs = [": ".join(map(str, np.atleast_1d(np.array(i, dtype=object)))) for i in frame.index]
+    return SimpleTable(
+        cells, headers=list(frame.columns), stubs=stubs, title=title, txt_fmt=fmt_params
+    )
+
+
+def _deep_table(fit: ModelFit) -> pd.DataFrame:
+    deep = fit.deep
+    if deep is None:
+        return pd.DataFrame()
+    names = fit.problem.family.param_names
+    table = deep.calibration.table.copy()
+    table.index = pd.MultiIndex.from_tuples(
+        [(names[slot.param], slot.term.label) for slot in deep.slots]
+    )
+    weight = fit.problem.sample_weight
+    spread = [np.sqrt(np.average(column**2, weights=weight)) for column in deep.scores.T]
+    table.insert(1, "sd of effect", np.array(spread) * deep.calibration.gamma)
+    table["kept"] = np.where(table["kept"], "yes", "no")
+    return table.rename(columns={"gain": "gain in loglik", "se": "se of gain"})
+
+
+def _notes(fit: ModelFit, estimand: Estimand) -> list[str]:
+    notes = []
+    if fit.deep is not None:
+        notes.append(f"Estimand {estimand!r}: {_QUESTIONS[estimand]}.")
+        notes.append(
+            f"Log-likelihood, AIC and smooths are those of the model without the deep terms. Gains "
+            f"are out-of-fold, over {len(fit.deep.crossfit.members)} cross-fitted network(s)."
+        )
+        closed = [
+            slot.term.label
+            for slot, gamma in zip(fit.deep.slots, fit.deep.calibration.gamma, strict=True)
+            if not gamma > 0
+        ]
+        if closed:
+            notes.append(
+                f"{', '.join(closed)} did not improve unseen rows by more than one standard error "
+                "and is not used in predictions."
+            )
+    dropped = [name for design in fit.problem.designs for name in design.dropped]
+    if dropped:
+        notes.append(f"Dropped as linear combinations of others: {', '.join(dropped)}.")
+    return [line for note in notes for line in textwrap.wrap(note, _WIDTH)]
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None or not np.isfinite(value):
+        return ""
+    magnitude = abs(float(value))
+    if magnitude and (magnitude < 1e-3 or magnitude >= 1e6):
+        return f"{value:.2e}"
+    return f"{value:.4g}" if magnitude >= 1000 else f"{value:.3f}"
