@@ -13,6 +13,7 @@ from semistruct.fitting.deep import DeepFit
 from semistruct.fitting.model import ModelFit
 from semistruct.modalities import FeatureReader, Reader, TensorReader
 from semistruct.plots.style import (
+    MINUS,
     OKABE_ITO,
     axes_or_new,
     describe,
@@ -63,28 +64,25 @@ def plot_scores(fit: ModelFit, slot: int = 0, *, ax: Axes | None = None) -> Axes
     scores = deep.scores[scored_rows(fit, slot), slot]
     effect = scores * deep.calibration.gamma[slot] if kept else scores
     param, link = _parameter(fit, slot)
+    name = effect_label(param, link) if kept else f"score for {param} ({link} scale)"
+    title = f"{found.term.label}, " + (
+        f"slope {deep.calibration.gamma[slot]:.2f}" if kept else "gate closed"
+    )
     ax = axes_or_new(ax)
+    if not effect.size:
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.text(0.5, 0.5, "all scores are zero", color="0.35", ha="center", transform=ax.transAxes)
+        describe(ax, title, "no epoch improved the stopping rows", name, "training rows")
+        return ax
     ax.axvline(0.0, color="0.6", linewidth=0.7, linestyle=(0, (4, 3)), zorder=3)
-    if effect.size:
-        bins = int(np.clip(np.sqrt(len(effect)) * 1.5, 5, 40))
-        ax.hist(
-            effect,
-            bins=bins,
-            color=OKABE_ITO[0] if kept else "0.7",
-            edgecolor="white",
-            linewidth=0.4,
-        )
+    bins = int(np.clip(np.sqrt(len(effect)) * 1.5, 5, 40))
+    colour = OKABE_ITO[0] if kept else "0.7"
+    ax.hist(effect, bins=bins, color=colour, edgecolor="white", linewidth=0.4)
     row = deep.calibration.table.iloc[slot]
-    gain = f"{row['gain']:.1f} (se {row['se']:.1f})"
-    if kept:
-        spread = float(effect.std()) if effect.size else 0.0
-        subtitle = f"sd {spread:.3g}; log-likelihood gained on unseen rows {gain}"
-        name = effect_label(param, link)
-    else:
-        subtitle = f"not used: log-likelihood gained on unseen rows {gain}"
-        name = f"score for {param} ({link} scale), not used"
-    slope = f", slope {deep.calibration.gamma[slot]:.2f}" if kept else ", gate closed"
-    describe(ax, f"{found.term.label}{slope}", subtitle, name, "training rows")
+    gain = f"out-of-fold gain {row['gain']:.1f} (se {row['se']:.1f})"
+    subtitle = f"sd {effect.std():.3g}; {gain}" if kept else f"not used in predictions; {gain}"
+    describe(ax, title, subtitle, name, "training rows")
     return ax
 
 
@@ -156,7 +154,7 @@ def plot_image_effects(
     ax.set_xlim(left[0] - _MARGIN, left[-1] + 1 + _MARGIN)
     ax.set_ylim(0.0, tall)
     ax.set_aspect("equal")
-    ax.set_xticks(left + 0.5, [f"{value[row]:+.2g}" for row in chosen])
+    ax.set_xticks(left + 0.5, [f"{value[row]:+.2g}".replace("-", MINUS) for row in chosen])
     ax.set_yticks([])
     ax.tick_params(length=0)
     for spine in ax.spines.values():
@@ -164,8 +162,9 @@ def plot_image_effects(
     param, link = _parameter(fit, slot)
     describe(
         ax,
-        f"{found.term.label}: pictures of the lowest and the highest effect",
+        f"{found.term.label}: pictures of the lowest and the highest effects",
         xlabel=effect_label(param, link),
+        letters=8 * len(chosen),
     )
     return ax
 
@@ -183,7 +182,8 @@ def plot_history(fit: ModelFit, *, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
-        A dot marks the epoch whose weights were kept.
+        Thick lines are the stopping rows, thin ones the training rows; a dot marks the epoch whose
+        weights were kept.
 
     Raises
     ------
@@ -205,14 +205,11 @@ def plot_history(fit: ModelFit, *, ax: Axes | None = None) -> Axes:
         ax.plot(history["epoch"], history["stop_loss"], color=colour, linewidth=1.4)
         best = history[history["epoch"] == member.best_epoch]
         ax.plot(best["epoch"], best["stop_loss"], "o", color=colour, markersize=4)
-    ax.plot([], [], color="0.3", linewidth=0.8, alpha=0.6, label="training rows")
-    ax.plot([], [], color="0.3", linewidth=1.4, marker="o", markersize=4, label="stopping rows")
-    ax.legend(loc="upper right")
     many = len(members) > 1
     describe(
         ax,
         f"training of {len(members)} network{'s' if many else ''}",
-        "dots: the weights that were kept",
+        "thick: stopping rows; thin: training rows; dot: kept",
         "epoch",
         "minus mean log-likelihood",
     )

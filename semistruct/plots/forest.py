@@ -9,8 +9,10 @@ from matplotlib.axes import Axes
 from semistruct._registry import lookup
 from semistruct.exceptions import SpecificationError
 from semistruct.fitting.model import ModelFit
+from semistruct.inference.covariance import CovarianceKind
 from semistruct.inference.effects import effects_table
 from semistruct.plots.style import (
+    MINUS,
     OKABE_ITO,
     axes_or_new,
     describe,
@@ -23,7 +25,6 @@ __all__ = ["forest_rows", "plot_forest"]
 
 _INTERCEPT = "Intercept"
 _MOST_ROWS = 40
-_MINUS = "\N{MINUS SIGN}"  # as on the axis
 
 
 def forest_rows(effects: pd.DataFrame, param: str, intercept: bool | None = None) -> pd.DataFrame:
@@ -55,7 +56,7 @@ def plot_forest(
     fit: ModelFit,
     param: str,
     *,
-    cov_type: str = "model",
+    cov_type: CovarianceKind = "model",
     level: float = 0.95,
     intercept: bool | None = None,
     ax: Axes | None = None,
@@ -134,4 +135,4 @@ def _written(row: object) -> str:
         text = f"{coef:.2e} [{lower:.1e}, {upper:.1e}]"
     else:
         text = f"{coef:.{decimals}f} [{lower:.{decimals}f}, {upper:.{decimals}f}]"
-    return text.replace("-", _MINUS)
+    return text.replace("-", MINUS)

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from semistruct._registry import lookup
 from semistruct.exceptions import SpecificationError
 from semistruct.fitting.model import ModelFit
+from semistruct.inference.covariance import CovarianceKind
 from semistruct.inference.curves import PlacedTerm, placed_terms
 from semistruct.inference.effects import effects_table
 from semistruct.plots.deep import (
@@ -35,6 +36,7 @@ __all__ = ["plot_model"]
 _COLUMN_INCHES = 4.0
 _ROW_INCHES = 2.9
 _LINES_PER_ROW = 16  # coefficients or groups that fit the height of one row of panels
+_STRIP_INCHES = 0.8  # added to a single column of panels that has a strip of pictures
 _LABEL_INCHES = 0.95
 
 
@@ -42,21 +44,21 @@ _LABEL_INCHES = 0.95
 class _Panel:
     """What is drawn in one place.
 
-    ``rows`` is its height in rows of panels; a panel with ``inches`` has a line of its own, over
-    all columns and of that height.
+    ``rows`` is its height in rows of panels. A strip of pictures, with their height over their
+    width as ``aspect``, has a line of its own over all columns.
     """
 
     label: str
     draw: Callable[..., Axes]
     rows: int = 1
-    inches: float | None = None
+    aspect: float | None = None
 
 
 @with_style
 def plot_model(
     fit: ModelFit,
     *,
-    cov_type: str = "model",
+    cov_type: CovarianceKind = "model",
     level: float = 0.95,
     terms: str | Sequence[str] | None = None,
     residuals: bool = False,
@@ -104,29 +106,28 @@ def plot_model(
         raise SpecificationError(
             f"max_columns must be a whole number of 1 or more, got {max_columns!r}."
         )
-    n_columns = int(max_columns)
-    panels = _panels(fit, cov_type, level, residuals, n_columns)
-    panels = _chosen(panels, terms)
-    narrow = [panel for panel in panels if panel.inches is None]
-    wide = [panel for panel in panels if panel.inches is not None]
-    n_columns = max(1, min(n_columns, len(narrow)))
-    places, n_rows = _packed([panel.rows for panel in narrow], n_columns)
-    heights = [_ROW_INCHES] * n_rows + [panel.inches or _ROW_INCHES for panel in wide]
-    width = max(_COLUMN_INCHES * n_columns, 2 * _COLUMN_INCHES if wide else 0.0)
+    panels = _chosen(_panels(fit, cov_type, level, residuals), terms)
+    narrow = [panel for panel in panels if panel.aspect is None]
+    strips = [panel for panel in panels if panel.aspect is not None]
+    n_columns, places, n_rows = _arranged([panel.rows for panel in narrow], int(max_columns))
+    width = _COLUMN_INCHES * n_columns + (_STRIP_INCHES if strips and n_columns == 1 else 0.0)
+    n_pictures = 3 if n_columns == 1 else 2 * n_columns
+    picture = width / (2.15 * n_pictures + 0.6)
+    heights = [_ROW_INCHES] * n_rows
+    heights += [picture * (panel.aspect or 1.0) + _LABEL_INCHES for panel in strips]
     figure = plt.figure(figsize=figsize or (width, sum(heights)), layout="constrained")
     grid = figure.add_gridspec(len(heights), n_columns, height_ratios=heights)
     # A figure per panel, so that long names beside one take no room from the others.
     for panel, (row, column) in zip(narrow, places, strict=True):
         place = grid[row : row + panel.rows, column]
         panel.draw(ax=figure.add_subfigure(place).add_subplot())
-    for number, panel in enumerate(wide):
-        panel.draw(ax=figure.add_subfigure(grid[n_rows + number, :]).add_subplot())
+    for number, panel in enumerate(strips):
+        place = grid[n_rows + number, :]
+        panel.draw(n_pictures=n_pictures, ax=figure.add_subfigure(place).add_subplot())
     return figure
 
 
-def _panels(
-    fit: ModelFit, cov_type: str, level: float, residuals: bool, n_columns: int
-) -> list[_Panel]:
+def _panels(fit: ModelFit, cov_type: CovarianceKind, level: float, residuals: bool) -> list[_Panel]:
     placed = placed_terms(fit)
     panels = []
     for term in placed:
@@ -143,7 +144,7 @@ def _panels(
                     _rows_for(groups if groups <= NAMED_GROUPS else 1),
                 )
             )
-    panels += _deep_panels(fit, n_columns)
+    panels += _deep_panels(fit)
     return panels
 
 
@@ -158,7 +159,9 @@ def _smooth_panels(fit: ModelFit, term: PlacedTerm, level: float, residuals: boo
     ]
 
 
-def _forest_panels(fit: ModelFit, cov_type: str, level: float, alone: bool | None) -> list[_Panel]:
+def _forest_panels(
+    fit: ModelFit, cov_type: CovarianceKind, level: float, alone: bool | None
+) -> list[_Panel]:
     effects = effects_table(fit, "marginal", cov_type, level)
     names = fit.problem.family.param_names
     found = {name: forest_rows(effects, name, False) for name in names}
@@ -176,7 +179,7 @@ def _forest_panels(fit: ModelFit, cov_type: str, level: float, alone: bool | Non
     ]
 
 
-def _deep_panels(fit: ModelFit, n_columns: int) -> list[_Panel]:
+def _deep_panels(fit: ModelFit) -> list[_Panel]:
     if fit.deep is None:
         return []
     names = fit.problem.family.param_names
@@ -188,11 +191,9 @@ def _deep_panels(fit: ModelFit, n_columns: int) -> list[_Panel]:
         kept = fit.deep.calibration.gamma[number] > 0
         if reader is None or not kept or len(scored_rows(fit, number)) < 2:
             continue
-        n_pictures = 3 if n_columns == 1 else 2 * n_columns
         _, height, width = reader.in_shape
-        inches = _COLUMN_INCHES * max(n_columns, 2) * 0.94 / (2.1 * n_pictures + 0.6)
-        draw = partial(plot_image_effects, fit, number, n_pictures=n_pictures)
-        strips.append(_Panel(label, draw, inches=inches * height / width + _LABEL_INCHES))
+        draw = partial(plot_image_effects, fit, number)
+        strips.append(_Panel(label, draw, aspect=height / width))
     if has_history(fit):
         panels.append(_Panel("history", partial(plot_history, fit)))
     return panels + strips
@@ -216,6 +217,23 @@ def _chosen(panels: list[_Panel], terms: str | Sequence[str] | None) -> list[_Pa
 
 def _rows_for(lines: int) -> int:
     return int(np.clip(np.ceil(lines / _LINES_PER_ROW), 1, 4))
+
+
+def _arranged(heights: Sequence[int], max_columns: int) -> tuple[int, list[tuple[int, int]], int]:
+    """Columns, places and rows: one column less than allowed where that leaves far fewer holes.
+
+    Examples
+    --------
+    >>> _arranged([1, 1, 1, 1], 3)
+    (2, [(0, 0), (0, 1), (1, 0), (1, 1)], 2)
+    """
+    most = max(1, min(max_columns, len(heights)))
+    best = (most, *_packed(heights, most))
+    if most > 2:
+        fewer = (most - 1, *_packed(heights, most - 1))
+        if fewer[0] * fewer[2] <= best[0] * best[2] - 2:
+            return fewer
+    return best
 
 
 def _packed(heights: Sequence[int], n_columns: int) -> tuple[list[tuple[int, int]], int]:

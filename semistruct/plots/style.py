@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 
 __all__ = [
     "DIVERGING",
+    "MINUS",
     "OKABE_ITO",
     "STYLE",
     "axes_or_new",
@@ -40,6 +41,7 @@ OKABE_ITO = (
 )
 DIVERGING = "PuOr_r"  # safe for colour-blind readers, and its middle is white
 SEQUENTIAL = "viridis"
+MINUS = "\N{MINUS SIGN}"  # matplotlib's own on axes
 
 STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
@@ -120,11 +122,18 @@ def axes_or_new(ax: Axes | None) -> Axes:
     return new
 
 
-def describe(ax: Axes, title: str, subtitle: str = "", xlabel: str = "", ylabel: str = "") -> None:
+def describe(
+    ax: Axes,
+    title: str,
+    subtitle: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
+    letters: int = _TITLE_LETTERS,
+) -> None:
     """Title, a smaller line below it, and the names of the axes; long ones are wrapped."""
     lines = _wrapped(subtitle, _SUBTITLE_LETTERS)
     height = _SUBTITLE_POINTS * (lines.count("\n") + 1) if lines else 0.0
-    ax.set_title(_wrapped(title, _TITLE_LETTERS), loc="left", pad=6 + height)
+    ax.set_title(_wrapped(title, letters), loc="left", pad=6 + height)
     if lines:
         ax.annotate(
             lines,
