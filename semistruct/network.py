@@ -149,12 +149,18 @@ def predict_scores(
     return scores
 
 
+def _gammas(net: SemiStructuredNet) -> list[nn.Parameter]:
+    """Weights of one slot of every term network, in their order."""
+    first = {term: gamma for gamma, (_, term) in zip(net.gammas, net.slots, strict=True)}
+    return [first[term] for term in range(len(net.terms))]
+
+
 def predict_latents(
     net: SemiStructuredNet, modalities: Mapping[str, Modality], rows: np.ndarray
 ) -> list[np.ndarray]:
     """Latent features ``(len(rows), latent_dim)`` of every term network, NaN where absent."""
     device = net.scale.device
-    latents = [np.full((len(rows), int(term.latent_dim)), np.nan) for term in net.terms]
+    latents = [np.full((len(rows), len(gamma)), np.nan) for gamma in _gammas(net)]
     net.eval()
     with torch.no_grad():
         for start in range(0, len(rows), _CHUNK):

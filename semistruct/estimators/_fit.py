@@ -12,8 +12,8 @@ import torch
 from sklearn.utils import check_random_state
 from torch import nn
 
-from semistruct.blueprint import draw_blueprint
 from semistruct.design import build_design
+from semistruct.estimators._deep_terms import draw_blueprint
 from semistruct.estimators._specification import Specification
 from semistruct.exceptions import SpecificationError
 from semistruct.families import Family

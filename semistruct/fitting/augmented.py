@@ -54,7 +54,11 @@ def with_columns(
         problem.designs, problem.blocks, columns, labels, groups, strict=True
     ):
         designs.append(_extended(design, names, slices))
-        blocks.append(StackedBlock((block, DenseBlock(extra))) if extra.shape[1] else block)
+        blocks.append(
+            StackedBlock((block, DenseBlock(extra)))  # type: ignore[arg-type]
+            if extra.shape[1]
+            else block
+        )
     return replace(problem, designs=tuple(designs), blocks=tuple(blocks))
 
 

@@ -151,7 +151,7 @@ class _Nested:
         rows = np.flatnonzero(inside)
         free, slopes = list(slots), dict.fromkeys(slots, 0.0)
         while free:
-            fit, found = self._free_fit(free, rows)
+            found = self._free_slopes(free, rows)
             if min(found) >= 0:
                 slopes.update(zip(free, found, strict=True))
                 break
@@ -159,19 +159,17 @@ class _Nested:
         values = np.array([slopes[t] for t in slots], dtype=float)
         return values, fit_structured(take_rows(self._with_scores(slots, values), rows))
 
-    def _free_fit(
-        self, slots: Sequence[int], rows: np.ndarray
-    ) -> tuple[StructuredFit, list[float]]:
+    def _free_slopes(self, slots: Sequence[int], rows: np.ndarray) -> list[float]:
         K = len(self.problem.designs)
         members = [[t for t in slots if self.params[t] == k] for k in range(K)]
-        columns = [self.scores[np.ix_(rows, members[k])] for k in range(K)]
+        columns = [self.scores[rows][:, members[k]] for k in range(K)]
         labels = [[f"score {t}" for t in members[k]] for k in range(K)]
         fit = fit_structured(with_columns(take_rows(self.problem, rows), columns, labels))
-        slope = {}
+        slope: dict[int, float] = {}
         for k, at in enumerate(fit.slices):
             own = fit.beta[at][self.problem.designs[k].p :]
             slope.update(zip(members[k], own.tolist(), strict=True))
-        return fit, [slope[t] for t in slots]
+        return [slope[t] for t in slots]
 
     def _with_scores(self, slots: Sequence[int], slopes: np.ndarray) -> StructuredProblem:
         offset = np.zeros_like(self.problem.offset)

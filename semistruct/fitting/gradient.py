@@ -6,7 +6,7 @@ import copy
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -45,7 +45,7 @@ class GradientSolver(MemberSolver):
     Loshchilov, I. and Hutter, F. (2019). Decoupled weight decay regularization. ICLR.
     """
 
-    options: TrainingOptions = TrainingOptions()
+    options: TrainingOptions = field(default_factory=TrainingOptions)
 
     def fit(
         self,

@@ -48,8 +48,9 @@ class ModelFit:
     @property
     def predictor(self) -> Predictor:
         """Coefficients and projections with which new rows are predicted."""
+        columns: tuple[ScoreColumn, ...] = ()
         if self.deep is None:
-            fit, columns = self.marginal, ()
+            fit = self.marginal
         else:
             fit = self.deep.fit
             columns = tuple(

@@ -83,7 +83,7 @@ def _header(fit: ModelFit, response: str, estimand: Estimand, cov_type: str) -> 
         ["AIC:", f"{marginal.aic:.5g}"],
         ["Smoothing:", f"{marginal.method.upper()}, {marginal.n_iter} iterations"],
     ]
-    rows = [[str(cell) for cell in (*a, *b)] for a, b in zip(left, right, strict=True)]
+    rows = [[str(cell) for cell in [*a, *b]] for a, b in zip(left, right, strict=True)]
     title = "Semi-structured regression" if fit.deep is not None else "Additive regression"
     return SimpleTable(rows, title=title, txt_fmt=fmt_2cols)
 

@@ -1,0 +1,153 @@
+"""From deep terms as written to readers of their columns and recipes of their networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from semistruct._registry import lookup
+from semistruct.blueprint import SCALING_ROWS, InputPlan, NetworkBlueprint, Slot, TermPlan
+from semistruct.encoders import ENCODERS, ModuleEncoder, build_encoder
+from semistruct.exceptions import SpecificationError, UnsupportedCombinationError
+from semistruct.fusion import FUSIONS
+from semistruct.modalities import (
+    FeatureReader,
+    Reader,
+    column_reader,
+    is_tensor_column,
+    table_reader,
+)
+from semistruct.terms import DeepTerm
+
+__all__ = ["draw_blueprint"]
+
+_FUSION = "concat"
+
+
+def draw_blueprint(
+    deep: Sequence[Sequence[DeepTerm]],
+    frame: pd.DataFrame,
+    *,
+    encoders: Mapping[str, nn.Module] | None = None,
+    share_encoders: bool = False,
+) -> NetworkBlueprint:
+    """Learn from the training rows how the deep terms of every parameter read their columns.
+
+    Parameters
+    ----------
+    deep : sequence of K sequences of DeepTerm
+    frame : DataFrame
+    encoders : mapping of str to module, optional
+        The user's own encoders by the names used in the formula.
+    share_encoders : bool
+        Whether equal terms of two parameters are read by one network.
+
+    Raises
+    ------
+    DataError
+        If a column does not exist or cannot be read.
+    SpecificationError
+        If an encoder, an option or a fusion is unknown or does not fit the column.
+    """
+    readers: dict[str, Reader] = {}
+    plans: list[TermPlan] = []
+    slots: list[Slot] = []
+    shared: dict[DeepTerm, int] = {}
+    for k, terms in enumerate(deep):
+        for term in terms:
+            if term.by is not None:
+                raise UnsupportedCombinationError(
+                    f"{term.label}: an effect of a picture that varies with a covariate needs a "
+                    "survival head with that covariate; leave out by= here."
+                )
+            if share_encoders and term in shared:
+                slots.append(Slot(k, term, shared[term]))
+                continue
+            plan, needed = _plan_term(term, frame, dict(encoders or {}))
+            readers.update(needed)
+            plans.append(plan)
+            shared[term] = len(plans) - 1
+            slots.append(Slot(k, term, len(plans) - 1))
+    return NetworkBlueprint(readers, tuple(plans), tuple(slots))
+
+
+def _plan_term(
+    term: DeepTerm, frame: pd.DataFrame, encoders: dict[str, nn.Module]
+) -> tuple[TermPlan, dict[str, Reader]]:
+    if term.encoder == "deep":
+        return _plan_fusion(term, frame)
+    recipe: str | nn.Module = encoders.get(term.encoder, term.encoder)
+    if isinstance(recipe, str):
+        lookup({**ENCODERS, **encoders}, recipe, "encoder")
+    reader = _single_reader(term, frame, image=recipe == "cnn")
+    options = dict(term.options)
+    if not isinstance(recipe, str):
+        trial = build_encoder(recipe, reader.in_shape, options, 0)
+        if isinstance(trial, ModuleEncoder) and trial.frozen:
+            return _plan_frozen(term, frame, reader, trial, options)
+    part = InputPlan(reader.name, recipe, options, reader.in_shape)
+    return TermPlan((part,)), {reader.name: reader}
+
+
+def _plan_frozen(
+    term: DeepTerm,
+    frame: pd.DataFrame,
+    reader: Reader,
+    encoder: ModuleEncoder,
+    options: dict[str, Any],
+) -> tuple[TermPlan, dict[str, Reader]]:
+    if encoder.preprocess is None:
+        rows = reader.read(frame)
+        encoder.learn_inputs(rows.batch(np.flatnonzero(rows.present)[:SCALING_ROWS]))
+    features = FeatureReader(term.label, reader, encoder)
+    if encoder.latent_dim == encoder.n_features and isinstance(encoder.head, nn.Identity):
+        part = InputPlan(term.label, "features", {}, features.in_shape)
+    else:
+        head = {"latent_dim": encoder.latent_dim, "hidden": ()}
+        head.update({key: options[key] for key in ("dropout", "activation") if key in options})
+        part = InputPlan(term.label, "mlp", head, features.in_shape)
+    return TermPlan((part,)), {term.label: features}
+
+
+def _single_reader(term: DeepTerm, frame: pd.DataFrame, *, image: bool) -> Reader:
+    tensors = [c for c in term.variables if c in frame.columns and is_tensor_column(frame[c])]
+    if len(term.variables) == 1 and (image or tensors):
+        return column_reader(frame, term.variables[0], image=image)
+    if image or tensors:
+        raise SpecificationError(
+            f"{term.label} reads one column of pictures, or only columns of the table; to join "
+            f"several inputs write deep({', '.join(term.variables)})."
+        )
+    if len(term.variables) == 1 and term.encoder not in ENCODERS:
+        column = term.variables[0]
+        if column in frame.columns and not pd.api.types.is_numeric_dtype(frame[column].dtype):
+            return column_reader(frame, column, image=True)
+    return table_reader(frame, term.variables, term.label)
+
+
+def _plan_fusion(term: DeepTerm, frame: pd.DataFrame) -> tuple[TermPlan, dict[str, Reader]]:
+    tensors = [c for c in term.variables if c in frame.columns and is_tensor_column(frame[c])]
+    table = tuple(column for column in term.variables if column not in tensors)
+    readers: list[Reader] = [column_reader(frame, column, image=False) for column in tensors]
+    if table:
+        readers.append(table_reader(frame, table, f"table of {term.label}"))
+    options = dict(term.options)
+    fusion = lookup(FUSIONS, str(options.pop("fusion", _FUSION)), "fusion")
+    encoder_options: dict[str, Any] = {
+        key: options.pop(key) for key in ("latent_dim", "dropout", "activation") if key in options
+    }
+    inputs = tuple(
+        InputPlan(
+            reader.name,
+            "cnn" if len(reader.in_shape) == 3 else "mlp",
+            encoder_options,
+            reader.in_shape,
+        )
+        for reader in readers
+    )
+    plan = TermPlan(inputs, fusion, options)
+    return plan, {reader.name: reader for reader in readers}
