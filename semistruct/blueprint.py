@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -62,7 +61,7 @@ class TermPlan:
 
     inputs: tuple[InputPlan, ...]
     fusion: type[LatentFusion] | None = None
-    fusion_options: Mapping[str, Any] = MappingProxyType({})
+    fusion_options: Mapping[str, Any] = field(default_factory=dict)
 
     def make(self, random_state: np.random.SeedSequence) -> TermNetwork:
         """A new network."""
