@@ -24,7 +24,16 @@ from semistruct.losses._arithmetic import LINEAR, LOG, Arithmetic, take
 from semistruct.losses._risk_sets import CoxRiskSets
 from semistruct.losses._scans import TiedSums
 
-__all__ = ["ExtraRule", "RiskMoments", "TieRule", "risk_moments", "tie_rule", "working_dtype"]
+__all__ = [
+    "ExtraRule",
+    "LinearMoments",
+    "LogMoments",
+    "RiskMoments",
+    "TieRule",
+    "risk_moments",
+    "tie_rule",
+    "working_dtype",
+]
 
 # Half the spread of eta that the natural scale bears: exp(650) = 1e282 leaves room for sums over
 # 1e9 rows and for weights of 1e8; in single precision exp(60) = 1e26.
@@ -176,7 +185,7 @@ class RiskMoments(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class _LinearMoments(RiskMoments):
+class LinearMoments(RiskMoments):
     def log_denominators(self) -> tuple[Tensor, Tensor | None]:
         return self.total.log(), None if self.extra is None else self.extra.log()
 
@@ -203,7 +212,7 @@ class _LinearMoments(RiskMoments):
 
 
 @dataclass(frozen=True, eq=False)
-class _LogMoments(RiskMoments):
+class LogMoments(RiskMoments):
     def log_denominators(self) -> tuple[Tensor, Tensor | None]:
         return self.total, self.extra
 
@@ -288,7 +297,7 @@ def risk_moments(
         extra = _extra_sums(sums.tied, rule.extra, arithmetic)
         if rule.thinned:
             extra = extra.masked_fill(extra == arithmetic.zero, arithmetic.one)
-    make = _LogMoments if wide else _LinearMoments
+    make = LogMoments if wide else LinearMoments
     return centred, make(risk_sets, rule, hazard, total, extra, shift)
 
 

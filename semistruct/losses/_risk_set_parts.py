@@ -105,8 +105,11 @@ def sorted_parts(time: np.ndarray, event: np.ndarray, codes: np.ndarray | None) 
         from_segments = _many_segments(sorted_code, new_segment, group_end, n_before)
     rows_layout, times_layout, row_place, group_number, row_number, stratum = from_segments
     n_times = times_layout.size
-    source = order
+    source, padding = order, _NO_ROWS
     if row_place is not None:
+        is_padding = np.ones(rows_layout.size, dtype=bool)
+        is_padding[row_place] = False
+        padding = np.flatnonzero(is_padding)
         source = np.zeros(rows_layout.size, dtype=np.int64)
         source[row_place] = order
         group_end, first_event = row_place[group_end], row_place[first_event]
@@ -141,6 +144,7 @@ def sorted_parts(time: np.ndarray, event: np.ndarray, codes: np.ndarray | None) 
         before = np.maximum(before, 0)
     scan = SuffixScan(
         source=torch.from_numpy(source),
+        padding=torch.from_numpy(padding),
         rows=rows_layout,
         times=times_layout,
         at=torch.from_numpy(at),

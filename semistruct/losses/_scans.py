@@ -93,6 +93,8 @@ class SuffixScan(RiskScan):
     ----------
     source : (N,) tensor
         Rows by stratum, then by falling time, events after the censored rows of the same time.
+    padding : (N - n,) tensor
+        Positions that belong to no row.
     rows, times : SegmentLayout
         Strata within the sorted rows, and within the event times.
     at : (K,) tensor
@@ -105,6 +107,7 @@ class SuffixScan(RiskScan):
     """
 
     source: Tensor
+    padding: Tensor
     rows: SegmentLayout
     times: SegmentLayout
     at: Tensor

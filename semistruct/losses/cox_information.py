@@ -11,8 +11,10 @@ from torch import Tensor
 
 from semistruct.exceptions import DataError
 from semistruct.losses._problem import CoxProblem, Ties, cox_problem
-from semistruct.losses._risk_moments import RiskMoments
+from semistruct.losses._risk_moments import LinearMoments, RiskMoments
 from semistruct.losses._risk_sets import CoxRiskSets
+from semistruct.losses._scans import SuffixScan
+from semistruct.losses._sorted_gram import sorted_gram
 
 __all__ = [
     "CoxDerivatives",
@@ -79,10 +81,18 @@ class CoxHessian:
 
         Notes
         -----
-        O(n p^2) operations, O(n p) memory, column by column. Columns are centred first, which
-        does not change the result (``H 1 = 0``) but keeps its digits.
+        O(n p^2) operations. Right-censored data are walked through in small blocks of sorted rows;
+        with delayed entry, or a very wide ``eta``, the columns are scanned one after the other
+        and O(n p) memory is used. Columns are centred first, which does not change the result
+        (``H 1 = 0``) but keeps its digits.
         """
         X = as_columns(X, self.diagonal)
+        scan = self._moments.risk_sets.scan
+        if isinstance(scan, SuffixScan) and isinstance(self._moments, LinearMoments):
+            return sorted_gram(X, scan, self._moments, self._first, self._extra)
+        return self._gram_by_columns(X)
+
+    def _gram_by_columns(self, X: Tensor) -> Tensor:
         n, p = X.shape
         centre = X.mean(0)
         root = X.new_empty((p, self.n_denominators))
