@@ -7,6 +7,7 @@ until it has a line there; a new file inside a folder has its folder's level.
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,9 +35,7 @@ LEVELS = {
     "fusion": 2,
     "design": 3,
     "orthogonalization": 3,
-    "modalities": 3,
     "modalities": 4,
-    "blueprint": 4,
     "predictor": 4,
     "network": 4,
     "blueprint": 4,
@@ -451,3 +450,14 @@ def test_relative_imports_of_a_package_start_at_the_package():
 def test_a_cycle_is_found():
     assert find_cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
     assert find_cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) is None
+
+
+def test_contributors_are_told_the_same_levels():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d) \| (.*) \|$", text, flags=re.MULTILINE)
+    told = {
+        name.rstrip("/"): int(level)
+        for level, rooms in rows
+        for name in re.findall("`(.+?)`", rooms)
+    }
+    assert told == {name: level for name, level in LEVELS.items() if name != "__init__"}
