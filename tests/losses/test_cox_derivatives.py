@@ -19,6 +19,7 @@ from semistruct.losses import (
     cox_schoenfeld_residuals,
     cox_score_residuals,
 )
+from semistruct.losses import _sorted_gram as sorted_gram_module
 
 # Rounding of sums of a few tens of float64 terms.
 EXACT = {"rtol": 1e-10, "atol": 1e-11}
@@ -190,3 +191,22 @@ def test_shapes_are_checked(problem):
     baseline = cox_baseline(problem["eta"], problem["risk_sets"])
     with pytest.raises(DataError, match="give X to cox_baseline"):
         baseline.standard_error([1.0], np.zeros(1), 0.0, np.eye(1))
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("n_strata", [1, 2, 30])
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+def test_blocks_of_sorted_rows_give_the_same_as_whole_columns(
+    rng, monkeypatch, tied, n_strata, ties
+):
+    monkeypatch.setattr(sorted_gram_module, "_BLOCK", 1)  # the smallest blocks, 64 rows
+    n = 500
+    follow_up = draw_follow_up(rng, n, truncated=False, stratified=False, tied=tied)
+    strata = None if n_strata == 1 else rng.integers(0, n_strata, n)
+    risk_sets = CoxRiskSets.from_data(**{**follow_up, "strata": strata})
+    weights = rng.choice([0.0, 0.5, 2.0], n)
+    X = torch.tensor(rng.normal(size=(n, 3)))
+    hessian = cox_hessian(rng.normal(size=n) * 3.0, risk_sets, weights=weights, ties=ties)
+    blocks = hessian.gram(X)
+    assert blocks.diagonal().min() > 0
+    np.testing.assert_allclose(blocks, hessian._gram_by_columns(X), **EXACT)
