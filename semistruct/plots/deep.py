@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -140,8 +141,7 @@ def plot_image_effects(
     left = np.arange(len(chosen)) * (1 + _MARGIN) + _GAP * (np.arange(len(chosen)) >= len(low))
     tall = height / width
     if ax is None:
-        ax = axes_or_new(None)
-        ax.figure.set_size_inches(0.9 * (left[-1] + 1) + 0.4, 0.9 * tall + 1.1)
+        _, ax = plt.subplots(figsize=(0.9 * (left[-1] + 1) + 0.4, 0.9 * tall + 1.1))
     for start, picture in zip(left, pictures, strict=True):
         ax.imshow(
             picture if picture.shape[-1] == 3 else picture[..., 0],
@@ -205,6 +205,7 @@ def plot_history(fit: ModelFit, *, ax: Axes | None = None) -> Axes:
         ax.plot(history["epoch"], history["stop_loss"], color=colour, linewidth=1.4)
         best = history[history["epoch"] == member.best_epoch]
         ax.plot(best["epoch"], best["stop_loss"], "o", color=colour, markersize=4)
+    ax.xaxis.set_major_locator(plt.MaxNLocator(6, integer=True))
     many = len(members) > 1
     describe(
         ax,

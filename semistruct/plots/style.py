@@ -99,7 +99,8 @@ def styled() -> Iterator[None]:
     >>> mpl.rcParams["font.size"] == before
     True
     """
-    with mpl.rc_context(STYLE):
+    settings: Any = STYLE  # matplotlib's stubs ask for literal keys
+    with mpl.rc_context(settings):
         yield
 
 
