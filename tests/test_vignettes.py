@@ -8,14 +8,9 @@ import jupytext
 import matplotlib.pyplot as plt
 import pytest
 
-import semistruct
-
 VIGNETTES = sorted((Path(__file__).resolve().parent.parent / "vignettes").glob("*.py"))
 
 
-@pytest.mark.skipif(
-    not hasattr(semistruct, "SemiStructuredRegressor"), reason="no estimator is public yet"
-)
 @pytest.mark.parametrize("path", VIGNETTES, ids=lambda path: path.stem)
 def test_vignette_runs(path, monkeypatch, tmp_path):
     notebook = jupytext.read(path)
