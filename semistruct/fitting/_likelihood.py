@@ -156,22 +156,98 @@ class Likelihood:
             return self._row_gram(np.asarray(curvature.w), self._cache)
         return curvature.gram(self.blocks)
 
-    def information_slope(
-        self, eta: np.ndarray, change: np.ndarray, kind: CurvatureKind
-    ) -> np.ndarray | None:
-        """Derivative of :meth:`information` along ``change`` ``(n, K)``; None when it is zero."""
-        size = np.abs(change).max(initial=0.0)
-        if not size > 0:
+    def information_traces(
+        self, eta: np.ndarray, M: np.ndarray, moves: np.ndarray, kind: CurvatureKind
+    ) -> np.ndarray:
+        """``tr(M dH)`` for the change ``dH`` of :meth:`information` along each move of ``beta``.
+
+        Parameters
+        ----------
+        eta : (n, K) array
+        M : (P, P) array
+            Symmetric.
+        moves : (J, P) array
+
+        Returns
+        -------
+        (J,) array
+
+        Notes
+        -----
+        For independent rows ``tr(M dH) = sum_i sum_kl q_ikl dw_ikl`` with the leverages
+        ``q_ikl = x_ik' M_kl x_il``: one pass over the rows serves all moves.
+        """
+        if not moves.any():
+            return np.zeros(len(moves))
+        apart = None if self.dispersion is None else self.dispersion.parameter
+        slopes = {}
+        for k in range(len(self.blocks)):
+            if k == apart:
+                continue
+            slope = self._row_slope(eta, k, kind)
+            if slope is None:
+                return self._general_traces(eta, M, moves, kind)
+            if apart is not None:
+                slope[:, apart, :] = slope[:, :, apart] = 0.0
+            if np.abs(slope).max(initial=0.0) > 1e-9 * self._row_scale(eta, kind, apart):
+                slopes[k] = slope
+        if not slopes:
+            return np.zeros(len(moves))
+        q = self._leverages(M)
+        adjoint = np.zeros_like(eta)
+        for k, slope in slopes.items():
+            adjoint[:, k] = np.einsum("nkl,nkl->n", q, slope)
+        return moves @ self.gradient(adjoint)
+
+    def _row_scale(self, eta: np.ndarray, kind: CurvatureKind, apart: int | None) -> float:
+        w = np.array(self.curvature(eta, kind).w)  # type: ignore[attr-defined]
+        if apart is not None:
+            w[:, apart, :] = w[:, :, apart] = 0.0
+        return float(np.abs(w).max(initial=0.0)) / max(float(np.abs(eta).max(initial=0.0)), 1e-300)
+
+    def _row_slope(self, eta: np.ndarray, k: int, kind: CurvatureKind) -> np.ndarray | None:
+        """Derivative of the rows' curvature in predictor ``k``, ``(n, K, K)``, by differences."""
+        scale = max(float(eta[:, k].std()), 0.1 * abs(float(eta[:, k].mean()))) or 1.0
+        shift = np.zeros_like(eta)
+        shift[:, k] = 1e-4 * scale
+        upper, lower = self.curvature(eta + shift, kind), self.curvature(eta - shift, kind)
+        if not (isinstance(upper, RowCurvature) and isinstance(lower, RowCurvature)):
             return None
-        step = 1e-4 / size
-        upper = self.curvature(eta + step * change, kind)
-        lower = self.curvature(eta - step * change, kind)
-        if isinstance(upper, RowCurvature) and isinstance(lower, RowCurvature):
-            gap = np.asarray(upper.w) - np.asarray(lower.w)
-            if np.abs(gap).max(initial=0.0) <= 1e-11 * np.abs(np.asarray(upper.w)).max(initial=0.0):
-                return None
-            return self._row_gram(gap / (2 * step), None)
-        return (upper.gram(self.blocks) - lower.gram(self.blocks)) / (2 * step)
+        return (np.asarray(upper.w) - np.asarray(lower.w)) / (2e-4 * scale)
+
+    def _leverages(self, M: np.ndarray) -> np.ndarray:
+        """``x_ik' M_kl x_il`` for every row, ``(n, K, K)``."""
+        values, vectors = np.linalg.eigh((M + M.T) / 2)
+        K = len(self.blocks)
+        q = np.zeros((self.n, K, K))
+        for start in range(0, values.size, 16):
+            chunk = slice(start, start + 16)
+            z = [
+                block.matvec(vectors[columns, chunk])
+                for block, columns in zip(self.blocks, self.slices, strict=True)
+            ]
+            for k in range(K):
+                for j in range(k, K):
+                    q[:, k, j] += (z[k] * z[j]) @ values[chunk]
+        for k in range(K):
+            for j in range(k):
+                q[:, k, j] = q[:, j, k]
+        return q
+
+    def _general_traces(
+        self, eta: np.ndarray, M: np.ndarray, moves: np.ndarray, kind: CurvatureKind
+    ) -> np.ndarray:
+        """The traces of a curvature that is no function of single rows, move by move."""
+        traces = np.zeros(len(moves))
+        for j, move in enumerate(moves):
+            change = self.direction(move)
+            size = np.abs(change).max(initial=0.0)
+            if size > 0:
+                change = change * (1e-4 / size)
+                upper = self.curvature(eta + change, kind).gram(self.blocks)
+                lower = self.curvature(eta - change, kind).gram(self.blocks)
+                traces[j] = np.vdot(M, upper - lower) * size / 2e-4
+        return traces
 
     def _row_gram(self, w: np.ndarray, cache: _GramCache | None) -> np.ndarray:
         apart = -1 if self.dispersion is None else self.dispersion.parameter

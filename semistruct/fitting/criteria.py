@@ -10,13 +10,19 @@ import numpy as np
 import torch
 
 from semistruct.exceptions import UnsupportedCombinationError
-from semistruct.families.base import CurvatureKind
 from semistruct.fitting._likelihood import Likelihood
 from semistruct.fitting.newton import Point
 from semistruct.fitting.penalties import PenaltySystem
 from semistruct.linalg import penalised_cholesky
 
-__all__ = ["CRITERIA", "CriterionValue", "SmoothingMethod", "laplace_value", "saturated_loglik"]
+__all__ = [
+    "CRITERIA",
+    "CriterionValue",
+    "SmoothingMethod",
+    "coefficient_moves",
+    "laplace_value",
+    "saturated_loglik",
+]
 
 SmoothingMethod = Literal["reml", "ml", "gcv"]
 
@@ -41,38 +47,14 @@ class CriterionValue:
     score: float
 
 
-@dataclass(frozen=True)
-class _Sensitivity:
-    """How the fit answers to the log of each smoothing parameter (implicit function theorem).
-
-    Attributes
-    ----------
-    beta : (J, P) array
-        ``d beta / d rho_j = -lam_j V S_j beta``.
-    H : tuple of J (P, P) arrays or None
-        ``d H / d rho_j`` through ``beta``, observed or expected; None where it is zero.
-    """
-
-    beta: np.ndarray
-    H: tuple[np.ndarray | None, ...]
-
-
-def _sensitivity(
-    likelihood: Likelihood,
-    penalties: PenaltySystem,
-    point: Point,
-    V: np.ndarray,
-    lam: np.ndarray,
-    free: np.ndarray,
-    kind: CurvatureKind,
-) -> _Sensitivity:
-    moves = np.zeros((len(penalties), point.beta.size))
-    slopes: list[np.ndarray | None] = [None] * len(penalties)
+def coefficient_moves(
+    penalties: PenaltySystem, beta: np.ndarray, V: np.ndarray, lam: np.ndarray, free: np.ndarray
+) -> np.ndarray:
+    """``d beta / d log(lam_j) = -lam_j V S_j beta``, ``(J, P)`` (implicit function theorem)."""
+    moves = np.zeros((len(penalties), beta.size))
     for j in np.flatnonzero(free).tolist():
-        moves[j] = -lam[j] * (V @ penalties.apply(j, point.beta))
-        change = likelihood.direction(moves[j])
-        slopes[j] = likelihood.information_slope(point.eta, change, kind)
-    return _Sensitivity(moves, tuple(slopes))
+        moves[j] = -lam[j] * (V @ penalties.apply(j, beta))
+    return moves
 
 
 def laplace_value(
@@ -142,13 +124,13 @@ def _laplace_gradient(
     lam: np.ndarray,
     free: np.ndarray,
 ) -> np.ndarray:
-    fit = _sensitivity(likelihood, penalties, point, V, lam, free, point.kind)
+    moves = coefficient_moves(penalties, point.beta, V, lam, free)
     if likelihood.dispersion is not None:
         within = within.copy()
         within[likelihood.dispersion.column, :] = within[:, likelihood.dispersion.column] = 0.0
     gradient = penalties.determinant(lam).traces
     gradient -= lam * (penalties.quadratic(point.beta) + penalties.traces(within))
-    gradient -= [0.0 if dH is None else np.vdot(within, dH) for dH in fit.H]
+    gradient -= likelihood.information_traces(point.eta, within, moves, point.kind)
     return np.where(free, 0.5 * gradient, 0.0)
 
 
@@ -172,16 +154,16 @@ def _gcv(
             f"constant; {likelihood.family!r} has {point.eta.shape[1]} predictors here. Use "
             "method='reml'."
         )
-    fit = _sensitivity(likelihood, penalties, point, V, lam, free, "expected")
+    moves = coefficient_moves(penalties, point.beta, V, lam, free)
     mask = np.outer(others, others)
     H = likelihood.information(point.eta, "expected") * mask
     V = penalised_cholesky(H + point.S_lam + np.diag(~others)).inverse() * mask
     W = V @ H @ V
     tau = float(np.vdot(V, H))
     deviance = 2 * scale * (saturated_loglik(likelihood, point.eta) - point.loglik)
-    d_deviance = -2 * scale * (fit.beta @ point.gradient)
+    d_deviance = -2 * scale * (moves @ point.gradient)
     d_tau = -lam * penalties.traces(W)
-    d_tau += [0.0 if dH is None else np.vdot(V - W, dH) for dH in fit.H]
+    d_tau += likelihood.information_traces(point.eta, V - W, moves, "expected")
     n = float(likelihood.weight.sum())
     if at is None:
         score = deviance / n + 2 * tau / n - 1

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import minimize
 
-from semistruct.fitting.criteria import SmoothingMethod, laplace_value
-from semistruct.fitting.engine import DispersionRule, Engine
+from semistruct.fitting.criteria import SmoothingMethod, coefficient_moves, laplace_value
+from semistruct.fitting.engine import DispersionRule, Engine, Settled
 from semistruct.fitting.newton import penalised_newton
 from semistruct.fitting.smoothing import (
     FellnerSchall,
+    fellner_schall_slope,
     fellner_schall_update,
     smoothing_bounds,
 )
@@ -36,7 +37,7 @@ def approach(
     apart = None if at is None else at.column
     point = engine.at(beta, sp)
     state = FellnerSchall.start(sp / engine.variance(beta))
-    last = -np.inf
+    last, settled = -np.inf, False
     for n_iter in range(1, max_iter + 1):
         newton = penalised_newton(engine.likelihood, point, max_steps=1)
         V = newton.point.factor.inverse()
@@ -48,9 +49,13 @@ def approach(
         value = laplace_value(engine.penalties, point, lam, apart)
         gap = value - last
         calm = newton.decrement < 1e-6 and moved < 1e-6
-        if calm and abs(gap) <= tol * (1 + abs(value)):
-            return sp, point.beta, n_iter, True
+        settled = calm and abs(gap) <= tol * (1 + abs(value))
         state = FellnerSchall(lam, state.boost, state.sign)
+        if settled:
+            # A small share of a large likelihood may still be a large gain: see the slope as well.
+            slope = fellner_schall_slope(engine.penalties, lam, point.beta, V, free)
+            if np.abs(slope).max() <= _GRADIENT_TOL or abs(gap) <= 1e-3 * _GRADIENT_TOL:
+                return sp, point.beta, n_iter, True
         if gap < 0 and calm:
             state = state.slowed()
         last = value
@@ -60,7 +65,7 @@ def approach(
         point = point.with_penalty(
             engine.likelihood, engine.penalties.matrix(sp / engine.variance(point.beta))
         )
-    return sp, point.beta, max_iter, False
+    return sp, point.beta, max_iter, settled
 
 
 def refine(
@@ -73,51 +78,75 @@ def refine(
 ) -> tuple[np.ndarray, np.ndarray, int, bool]:
     """Maximise the criterion itself by quasi-Newton steps with its exact gradient."""
     rule: DispersionRule = "edf" if method == "gcv" else method
-    known: dict[bytes, tuple[float, np.ndarray]] = {}
-    current = [sp.copy(), beta]
-
-    def negative(rho: np.ndarray) -> tuple[float, np.ndarray]:
-        key = rho.tobytes()
-        if key not in known:
-            trial = sp.copy()
-            trial[free] = np.exp(rho)
-            settled = engine.settle(trial, current[1], rule)
-            found = engine.criterion(settled, method, free)
-            known[key] = (-found.value, -found.gradient[free])
-            current[1] = settled.point.beta
-        return known[key]
-
-    rho = np.log(_off_plateau(engine, sp, beta)[free])
-    value, gradient = negative(rho)
-    if not np.isfinite(value):
+    first = engine.settle(sp, beta, rule)
+    found = engine.criterion(first, method, free)
+    if not np.isfinite(found.value):
         return sp, beta, 0, False
-    if np.abs(gradient).max() <= _GRADIENT_TOL:
-        return sp, current[1], 0, True
-    point = engine.at(current[1], sp)
-    lower, upper = smoothing_bounds(engine.penalties, point.H)
-    lower, upper = (np.log(side[free] * engine.variance(current[1])) for side in (lower, upper))
-    found = minimize(
-        negative,
-        np.clip(rho, lower, upper),
+    sp, drawn = _off_plateau(engine, first, sp, found.gradient)
+    if not drawn and np.abs(found.gradient).max() <= _GRADIENT_TOL:
+        return sp, first.point.beta, 0, True
+    objective = _Objective(engine, method, rule, sp, free, first)
+    sides = smoothing_bounds(engine.penalties, first.point.H)
+    lower, upper = (np.log(side[free] * engine.variance(first.point.beta)) for side in sides)
+    answer = minimize(
+        objective,
+        np.clip(np.log(sp[free]), lower, upper),
         jac=True,
         method="L-BFGS-B",
         bounds=list(zip(lower, upper, strict=True)),
         options={"gtol": _GRADIENT_TOL, "ftol": 1e-13, "maxiter": max_iter},
     )
     best = sp.copy()
-    best[free] = np.exp(found.x)
+    best[free] = np.exp(answer.x)
     # Line searches end at rounding level too; what counts is the gradient inside the bounds.
-    inside = (found.x > lower) & (found.x < upper)
-    rest = np.abs(np.where(inside, found.jac, 0.0)).max()
-    return best, current[1], int(found.nit), bool(found.success or rest < 100 * _GRADIENT_TOL)
+    inside = (answer.x > lower) & (answer.x < upper)
+    rest = np.abs(np.where(inside, answer.jac, 0.0)).max()
+    good = bool(answer.success or rest < 100 * _GRADIENT_TOL)
+    return best, objective.settled.point.beta, int(answer.nit), good
 
 
-def _off_plateau(engine: Engine, sp: np.ndarray, beta: np.ndarray) -> np.ndarray:
-    """Draw back smoothing parameters so large that their term is its unpenalised part.
+class _Objective:
+    """Minus the criterion and its gradient in the logs of the free smoothing parameters.
 
-    The criterion is flat there, and an optimum at a finite value may have been overrun.
+    Coefficients start from the last ones, moved along their derivative.
     """
-    lam = sp / engine.variance(beta)
-    V = engine.at(beta, sp).factor.inverse()
-    spent = engine.penalties.determinant(lam).traces - lam * engine.penalties.traces(V)
-    return np.where(spent < 0.5 * _PLATEAU, sp * np.maximum(spent, 1e-8) / _PLATEAU, sp)
+
+    def __init__(
+        self,
+        engine: Engine,
+        method: SmoothingMethod,
+        rule: DispersionRule,
+        sp: np.ndarray,
+        free: np.ndarray,
+        settled: Settled,
+    ) -> None:
+        self.engine, self.method, self.rule = engine, method, rule
+        self.free, self.sp, self.settled = free, sp, settled
+
+    def __call__(self, rho: np.ndarray) -> tuple[float, np.ndarray]:
+        engine, last = self.engine, self.settled
+        sp = self.sp.copy()
+        sp[self.free] = np.exp(rho)
+        beta = last.point.beta
+        change = np.log(sp / (last.lam * engine.variance(beta)))
+        moves = coefficient_moves(engine.penalties, beta, last.V, last.lam, self.free)
+        # The derivative is a good guide within a factor of e only.
+        guess = beta + np.clip(change, -1.0, 1.0) @ moves
+        self.settled = engine.settle(sp, guess, self.rule)
+        found = engine.criterion(self.settled, self.method, self.free)
+        return -found.value, -found.gradient[self.free]
+
+
+def _off_plateau(
+    engine: Engine, settled: Settled, sp: np.ndarray, gradient: np.ndarray
+) -> tuple[np.ndarray, bool]:
+    """Draw back smoothing parameters that overran an optimum at a finite value.
+
+    Where a term is almost its unpenalised part the criterion is flat: linear in ``1 / lam``, with
+    the sign of the gradient saying whether the optimum lies at infinity.
+    """
+    traces = engine.penalties.determinant(settled.lam).traces
+    spent = traces - settled.lam * engine.penalties.traces(settled.V)
+    overrun = (spent < 0.5 * _PLATEAU) & (gradient < -1e-2 * np.abs(spent))
+    back = sp * np.maximum(spent, 1e-6) / _PLATEAU
+    return np.where(overrun, back, sp), bool(overrun.any())

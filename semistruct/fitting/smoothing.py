@@ -8,7 +8,13 @@ import numpy as np
 
 from semistruct.fitting.penalties import PenaltySystem
 
-__all__ = ["FellnerSchall", "fellner_schall_update", "smoothing_bounds", "start_smoothing"]
+__all__ = [
+    "FellnerSchall",
+    "fellner_schall_slope",
+    "fellner_schall_update",
+    "smoothing_bounds",
+    "start_smoothing",
+]
 
 _TINY = 1e-12
 # One update moves a smoothing parameter by a factor of at most 100.
@@ -101,3 +107,11 @@ def fellner_schall_update(
     longer = np.clip(boost * change, -_LONGEST, _LONGEST)
     lam = np.where(free, np.clip(state.lam * np.exp(longer), *bounds), state.lam)
     return FellnerSchall(lam, boost, sign)
+
+
+def fellner_schall_slope(
+    penalties: PenaltySystem, lam: np.ndarray, beta: np.ndarray, V: np.ndarray, free: np.ndarray
+) -> np.ndarray:
+    """Derivative ``(J,)`` of the criterion in ``log(lam)`` at constant curvature; zero if fixed."""
+    gain = penalties.determinant(lam).traces - lam * penalties.traces(V)
+    return np.where(free, 0.5 * (gain - lam * penalties.quadratic(beta)), 0.0)

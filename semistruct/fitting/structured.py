@@ -271,8 +271,8 @@ def _warn(engine: Engine, problem: StructuredProblem, settled: Settled, fit: Str
     if fit.df_resid is not None and fit.df_resid < 1e-3 < engine.likelihood.n - fit.edf_total:
         warnings.warn(
             f"the case weights sum to {fit.n_effective:.4g} observations, which leaves nothing to "
-            f"estimate a dispersion from beside {fit.edf_total:.4g} degrees of freedom. Weights that are "
-            "precisions, not counts, should be scaled to mean one.",
+            f"estimate a dispersion from beside {fit.edf_total:.4g} degrees of freedom. Weights "
+            "that are precisions, not counts, should be scaled to mean one.",
             DataWarning,
             stacklevel=4,
         )
