@@ -124,8 +124,14 @@ def _escape_stars(app, what, name, obj, options, lines) -> None:
             lines[i] = "``".join(words)
 
 
+def _skip_metadata_requests(app, what, name, obj, skip, options) -> bool | None:
+    """Leave out the methods that scikit-learn writes into every estimator."""
+    return True if re.fullmatch(r"set_\w+_request|get_metadata_routing", name) else None
+
+
 def setup(app) -> None:
     """Called by sphinx."""
+    app.connect("autodoc-skip-member", _skip_metadata_requests)
     app.connect("autodoc-process-docstring", _escape_stars, priority=100)  # before napoleon
 
 
