@@ -67,11 +67,11 @@ def table(n: int = 250) -> pd.DataFrame:
     )
 
 
-def table_model(case: str) -> ModelFit:
+def table_model(case: str, size: float = 1.0) -> ModelFit:
     frame = table()
     rng = np.random.default_rng(4)
     y = np.sin(frame["area"] / 60) + 0.3 * (frame["sex"] == "m") + rng.normal(size=len(frame))
-    problem, marginal = fit_formula(FORMULAS[case], frame, y.to_numpy())
+    problem, marginal = fit_formula(FORMULAS[case], frame, size * y.to_numpy())
     return ModelFit(("", ""), problem, marginal, frame=frame)
 
 

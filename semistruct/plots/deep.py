@@ -82,7 +82,7 @@ def plot_scores(fit: ModelFit, slot: int = 0, *, ax: Axes | None = None) -> Axes
     ax.hist(effect, bins=bins, color=colour, edgecolor="white", linewidth=0.4)
     row = deep.calibration.table.iloc[slot]
     gain = f"out-of-fold gain {row['gain']:.1f} (se {row['se']:.1f})"
-    subtitle = f"sd {effect.std():.3g}; {gain}" if kept else f"not used in predictions; {gain}"
+    subtitle = f"sd {effect.std():.3g}; {gain}" if kept else f"not used; {gain}"
     describe(ax, title, subtitle, name, "training rows")
     return ax
 

@@ -12,6 +12,8 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import ScalarFormatter, StrMethodFormatter
 
 __all__ = [
     "DIVERGING",
@@ -149,6 +151,17 @@ def describe(
         )
     ax.set_xlabel(_wrapped(xlabel, _LABEL_LETTERS))
     ax.set_ylabel(_wrapped(ylabel, _LABEL_LETTERS))
+    for axis in (ax.xaxis, ax.yaxis):
+        _write_powers_in_place(axis)
+
+
+def _write_powers_in_place(axis: Axis) -> None:
+    """Write ``5e-07`` at the ticks, where a power of ten at the end of the axis would be hidden."""
+    formatter = axis.get_major_formatter()
+    if isinstance(formatter, ScalarFormatter):
+        formatter.set_locs(list(axis.get_majorticklocs()))
+        if formatter.get_offset():
+            axis.set_major_formatter(StrMethodFormatter("{x:.10g}"))
 
 
 def effect_label(param: str, link: str) -> str:

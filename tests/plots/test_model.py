@@ -74,6 +74,16 @@ def test_terms_are_chosen(fits):
         plot_model(fit, terms=["s(aera)"])
 
 
+@pytest.mark.parametrize("size", [1e-7, 1e7])
+def test_no_power_of_ten_hides_under_the_title(size):
+    fit = _models.table_model("by a number", size)
+    ax = plot_smooth(fit, "loc", "s(age):dose")
+    ax.figure.canvas.draw()
+    assert not ax.yaxis.get_offset_text().get_text()
+    written = ax.get_yticklabels()[-1].get_text().replace("\N{MINUS SIGN}", "-")
+    assert float(written) == pytest.approx(ax.get_yticks()[-1])
+
+
 def test_figsize_and_bad_columns(fits):
     figure = plot_model(fits["no smooths"], figsize=(5, 7))
     assert tuple(figure.get_size_inches()) == (5, 7)
