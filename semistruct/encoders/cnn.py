@@ -59,6 +59,11 @@ class CNNEncoder(Encoder):
     from 48 on, so that the cost grows slowly with the size. Forward and backward take about 0.05,
     0.4, 0.5 and 1.6 ms per picture at 8, 32, 64 and 224 pixels on one CPU core.
 
+    Few pictures reward stronger regularisation, many small clean ones do not. Photos of 535 houses,
+    gain in out-of-sample R2 over the table, mean of five networks, one set of folds: ``dropout``
+    0, 0.2, 0.3 give 0.04, 0.05, 0.06; 0.3 with ``hflip=True, shift=0.08, brightness=0.2,
+    contrast=0.2`` gives 0.08. Scikit-learn's digits lose 0.03 of the explained share at 0.3.
+
     Examples
     --------
     >>> encoder = CNNEncoder((3, 20, 60), latent_dim=8, random_state=0)
