@@ -45,7 +45,7 @@ class FitOptions:
     share_encoders, gate, progress : bool
     smoothing : {"reml", "ml", "gcv"}
     target : {"structured", "parametric", "none"}
-    n_folds : int
+    n_folds, n_repeats : int
     n_jobs : int or None
     random_state : SeedSequence
     """
@@ -57,6 +57,7 @@ class FitOptions:
     target: Literal["structured", "parametric", "none"]
     gate: bool
     n_folds: int
+    n_repeats: int
     n_jobs: int | None
     progress: bool
     random_state: np.random.SeedSequence
@@ -76,10 +77,12 @@ class FitOptions:
                 raise SpecificationError(
                     f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}."
                 )
-        if int(estimator.n_folds) != estimator.n_folds or estimator.n_folds < 1:
-            raise SpecificationError(
-                f"n_folds must be a whole number of 1 or more, got {estimator.n_folds!r}."
-            )
+        for name in ("n_folds", "n_repeats"):
+            value = getattr(estimator, name)
+            if int(value) != value or value < 1:
+                raise SpecificationError(
+                    f"{name} must be a whole number of 1 or more, got {value!r}."
+                )
         device = estimator.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -100,6 +103,7 @@ class FitOptions:
             target=estimator.orthogonalize,
             gate=estimator.gate,
             n_folds=int(estimator.n_folds),
+            n_repeats=int(estimator.n_repeats),
             n_jobs=estimator.n_jobs,
             progress=estimator.progress,
             random_state=np.random.SeedSequence(int(seed)),
@@ -167,6 +171,7 @@ def fit_model(
         solver,
         groups,
         n_folds=options.n_folds,
+        n_repeats=options.n_repeats,
         target=options.target,
         gate=options.gate,
         random_state=options.random_state,

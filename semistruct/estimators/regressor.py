@@ -49,7 +49,9 @@ class SemiStructuredRegressor(RegressorMixin, BaseEstimator):
     smoothing : {"reml", "ml", "gcv"}
         How smoothing parameters are chosen.
     n_folds : int
-        Networks of the cross-fitted ensemble; 1 trains a single one with rows held out.
+        Folds of the cross-fit; 1 holds a fifth of the rows out, once.
+    n_repeats : int
+        Networks per fold; their scores are averaged.
     max_epochs, batch_size, patience : int, optional
         See :class:`~semistruct.fitting.members.TrainingOptions`; by default they follow the
         number of rows.
@@ -123,9 +125,10 @@ class SemiStructuredRegressor(RegressorMixin, BaseEstimator):
         share_encoders: bool = False,
         smoothing: Literal["reml", "ml", "gcv"] = "reml",
         n_folds: int = 5,
+        n_repeats: int = 2,
         max_epochs: int | None = None,
         batch_size: int | None = None,
-        learning_rate: float = 2e-3,
+        learning_rate: float = 1e-3,
         weight_decay: float = 1e-2,
         patience: int | None = None,
         orthogonalize: Literal["structured", "parametric", "none"] = "structured",
@@ -143,6 +146,7 @@ class SemiStructuredRegressor(RegressorMixin, BaseEstimator):
         self.share_encoders = share_encoders
         self.smoothing = smoothing
         self.n_folds = n_folds
+        self.n_repeats = n_repeats
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate

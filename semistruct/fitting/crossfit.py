@@ -29,8 +29,8 @@ class CrossFit:
     ----------
     members : tuple of Member
     scores : (n, T) array
-        From the member that neither trained nor stopped on the row; with a single member, from
-        that member, so that only the rows in ``honest`` were unseen by it.
+        From the members that neither trained nor stopped on the row; with a single fold, from all
+        members, so that only the rows in ``honest`` were unseen by them.
     honest : (n,) bool array
         Rows whose score comes from a network that did not see them.
     fold : (n,) int array
@@ -52,11 +52,12 @@ def cross_fit(
     groups: np.ndarray,
     *,
     n_folds: int,
+    n_repeats: int = 1,
     random_state: np.random.SeedSequence,
     n_jobs: int | None = None,
     progress: bool = False,
 ) -> CrossFit:
-    """Train one member per fold on the other folds.
+    """Train members for every fold on the other folds.
 
     Parameters
     ----------
@@ -66,7 +67,10 @@ def cross_fit(
     groups : (n,) int array
         Rows of one group stay together, see :func:`~semistruct.fitting.folds.row_groups`.
     n_folds : int
-        With 1, a single network is trained and a fifth of the rows is held out from it.
+        With 1, a single fifth of the rows is held out.
+    n_repeats : int
+        Members per fold, with stopping rows and seeds of their own; their scores are averaged,
+        which takes out what is luck in a single one.
     random_state : SeedSequence
         Every member has a seed of its own, so that ``n_jobs`` does not change the result.
     n_jobs : int, optional
@@ -88,7 +92,7 @@ def cross_fit(
             f"a deep term needs at least 3 independent groups of rows to train, stop and score; "
             f"there are {n_groups} (rows that share a subject or a picture are one group)."
         )
-    fold_seed, *member_seeds = random_state.spawn(1 + max(1, n_folds))
+    fold_seed, member_seed = random_state.spawn(2)
     rng = np.random.default_rng(fold_seed)
     fold = np.full(n, -1)
     if n_folds == 1:
@@ -97,15 +101,17 @@ def cross_fit(
     else:
         _, codes = np.unique(groups[used], return_inverse=True)
         fold[used] = make_folds(codes, min(n_folds, n_groups), rng)
+    n_used = int(fold.max()) + 1
+    scored = [number for number in range(n_used) for _ in range(n_repeats)]
     tasks = []
-    for number in range(fold.max() + 1):
+    for number, seed in zip(scored, member_seed.spawn(len(scored)), strict=True):
         train, stop = split_groups(used[fold[used] != number], groups, _STOP_SHARE, rng)
-        tasks.append((train, stop, member_seeds[number]))
+        tasks.append((train, stop, seed))
     members = tuple(_train_all(problem, solver, tasks, n_jobs, progress))
     scores = np.zeros((n, len(problem.blueprint.slots)))
-    for number, member in enumerate(members):
-        rows = np.arange(n) if len(members) == 1 else np.flatnonzero(fold == number)
-        scores[rows] = predict_scores(member.net, problem.modalities, rows)
+    for number, member in zip(scored, members, strict=True):
+        rows = np.arange(n) if n_used == 1 else np.flatnonzero(fold == number)
+        scores[rows] += predict_scores(member.net, problem.modalities, rows) / n_repeats
     history = pd.concat(
         [member.history.assign(member=number) for number, member in enumerate(members)],
         ignore_index=True,

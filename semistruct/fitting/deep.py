@@ -58,6 +58,7 @@ def fit_deep(
     groups: np.ndarray,
     *,
     n_folds: int,
+    n_repeats: int = 1,
     target: Target = "structured",
     gate: bool = True,
     random_state: np.random.SeedSequence,
@@ -72,7 +73,7 @@ def fit_deep(
     solver : MemberSolver
     groups : (n,) int array
         Rows that belong together.
-    n_folds, random_state, n_jobs, progress
+    n_folds, n_repeats, random_state, n_jobs, progress
         See :func:`~semistruct.fitting.crossfit.cross_fit`.
     target : {"structured", "parametric", "none"}
         What the deep scores are made orthogonal to.
@@ -85,6 +86,7 @@ def fit_deep(
         solver,
         groups,
         n_folds=n_folds,
+        n_repeats=n_repeats,
         random_state=fold_seed,
         n_jobs=n_jobs,
         progress=progress,

@@ -25,7 +25,7 @@ class TrainingOptions:
     Parameters
     ----------
     max_epochs : int, optional
-        Passes over the training rows. By default as many as make about 800 steps, at least 20.
+        Passes over the training rows. By default as many as make about 500 steps, at least 20.
     batch_size : int, optional
         Rows per step; by default between 32 and 256, growing with the number of rows.
     learning_rate : float
@@ -41,7 +41,7 @@ class TrainingOptions:
 
     max_epochs: int | None = None
     batch_size: int | None = None
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     patience: int | None = None
     device: str = "cpu"
