@@ -37,7 +37,8 @@ def lookup(registry: Mapping[str, T], name: str, kind: str) -> T:
     >>> lookup({"normal": 1}, "norml", "family")
     Traceback (most recent call last):
     ...
-    semistruct.exceptions.SpecificationError: unknown family 'norml'; did you mean 'normal'? Known: normal.
+    semistruct.exceptions.SpecificationError: unknown family 'norml'; did you mean 'normal'? \
+Known: normal.
     """
     if name in registry:
         return registry[name]

@@ -66,9 +66,7 @@ class TermPlan:
     def make(self, random_state: np.random.SeedSequence) -> TermNetwork:
         """A new network."""
         seeds = random_state.generate_state(len(self.inputs) + 1)
-        encoders = [
-            part.make(int(seed)) for part, seed in zip(self.inputs, seeds[1:], strict=True)
-        ]
+        encoders = [part.make(int(seed)) for part, seed in zip(self.inputs, seeds[1:], strict=True)]
         names = [part.name for part in self.inputs]
         if self.fusion is None:
             return TermNetwork(names, encoders)

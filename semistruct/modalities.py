@@ -111,7 +111,9 @@ class TensorReader(Reader):
 
     def keys(self, frame: pd.DataFrame) -> np.ndarray | None:
         column = _tensor_column(frame, self.name, self.image)
-        return np.where(column.isna(), None, column.content_keys().astype(object))
+        keys = column.content_keys().astype(object)
+        keys[column.isna()] = None
+        return keys
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -17,20 +16,16 @@ from torch import nn
 from semistruct._validation import check_length, check_sample_weight
 from semistruct.estimators._fit import FitOptions, fit_model
 from semistruct.estimators._input import as_table, complete_rows, response_values
+from semistruct.estimators._reporting import ReportingMixin, by_term
 from semistruct.estimators._specification import Formula, Specification, specify
 from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
 from semistruct.families import Family, resolve_family
-from semistruct.inference.covariance import CovarianceKind
-from semistruct.inference.effects import Estimand, covariance_of_effects, effects_table
-from semistruct.inference.smooth_tests import smooth_table
-from semistruct.inference.summary import Summary, summarise
-from semistruct.plots.model import plot_model
 from semistruct.terms import ResponseCall
 
 __all__ = ["SemiStructuredRegressor"]
 
 
-class SemiStructuredRegressor(RegressorMixin, BaseEstimator):
+class SemiStructuredRegressor(ReportingMixin, RegressorMixin, BaseEstimator):
     """Regression whose every distribution parameter has additive and deep terms.
 
     Parameters
@@ -222,7 +217,7 @@ class SemiStructuredRegressor(RegressorMixin, BaseEstimator):
         self.n_iter_ = max(1, fitted.marginal.n_iter)
         self.loglik_ = fitted.marginal.loglik
         self.loglik_null_ = fitted.marginal.loglik_null
-        self.edf_ = _by_term(fitted, fitted.marginal.edf)
+        self.edf_ = by_term(fitted, fitted.marginal.edf)
         labels = [
             (param, penalty.label)
             for param, design in zip(family.param_names, fitted.problem.designs, strict=True)
@@ -296,90 +291,6 @@ class SemiStructuredRegressor(RegressorMixin, BaseEstimator):
         values = self.family_.validate(response_values(y, len(eta)))
         return self.family_.contributions(eta, torch.from_numpy(values)).numpy()
 
-    def term_contributions(self, X: Any) -> pd.DataFrame:
-        """What every term adds to its predictor, columns ``(parameter, term)``."""
-        frame = self._new_rows(X)
-        scores = self.fit_.scores(frame, self._device())
-        return self.fit_.predictor.contributions(frame, self.family_.param_names, scores)
-
-    def embeddings(self, X: Any) -> pd.DataFrame:
-        """Latent features of the deep terms, columns ``(term, member, feature)``."""
-        return self.fit_.embeddings(self._new_rows(X), self._device())
-
-    def effects(
-        self, estimand: Estimand | None = None, *, cov_type: CovarianceKind | None = None, level: float = 0.95
-    ) -> pd.DataFrame:
-        """Parametric coefficients with standard errors, for a stated estimand.
-
-        Parameters
-        ----------
-        estimand : {"marginal", "projection"}, optional
-            "marginal" (default): the best model without the picture. "projection": the
-            least-squares projection of the true predictor on the table, which for the normal
-            family with identity link is the same.
-        cov_type : {"model", "sandwich", "cluster"}, optional
-        level : float
-            Of the confidence intervals.
-
-        Returns
-        -------
-        DataFrame
-            Columns ``coef``, ``se``, ``lower``, ``upper``, the statistic, ``p``.
-        """
-        check_is_fitted(self)
-        return effects_table(self.fit_, estimand or "marginal", cov_type or self._cov_type(), level)
-
-    @property
-    def params(self) -> pd.Series:
-        """Parametric coefficients."""
-        return self.effects()["coef"]
-
-    @property
-    def bse(self) -> pd.Series:
-        """Standard errors of :attr:`params`."""
-        return self.effects()["se"]
-
-    @property
-    def pvalues(self) -> pd.Series:
-        """Two-sided p-values of :attr:`params`."""
-        return self.effects()["p"]
-
-    def conf_int(self, level: float = 0.95) -> pd.DataFrame:
-        """Confidence intervals of :attr:`params`: columns ``lower`` and ``upper``."""
-        return self.effects(level=level)[["lower", "upper"]]
-
-    def cov_params(self) -> pd.DataFrame:
-        """Covariance matrix of :attr:`params`."""
-        check_is_fitted(self)
-        return covariance_of_effects(self.fit_, self._cov_type())
-
-    def smooths(self) -> pd.DataFrame:
-        """Smooths and random effects of the table model: edf, test statistic, p-value."""
-        check_is_fitted(self)
-        table = smooth_table(self.fit_.marginal, self.fit_.problem)
-        return table.set_index(["parameter", "term"])
-
-    def summary(
-        self, *, estimand: Estimand | None = None, cov_type: CovarianceKind | None = None, level: float = 0.95
-    ) -> Summary:
-        """Table of coefficients, smooths and deep terms; prints, and renders in a notebook."""
-        check_is_fitted(self)
-        return summarise(
-            self.fit_,
-            response=self.response_name_,
-            estimand=estimand or "marginal",
-            cov_type=cov_type or self._cov_type(),
-            level=level,
-        )
-
-    def plot(self, **options: Any) -> Figure:
-        """One figure: smooth curves with bands, coefficients, random effects, deep scores.
-
-        Options are those of :func:`semistruct.plots.model.plot_model`.
-        """
-        check_is_fitted(self)
-        return plot_model(self.fit_, cov_type=self._cov_type(), **options)
-
     def _response(self, specification: Specification, frame: pd.DataFrame, y: Any) -> Any:
         left = specification.response
         if left is None:
@@ -409,13 +320,6 @@ class SemiStructuredRegressor(RegressorMixin, BaseEstimator):
             raise DataError(f"the table has no column {specification.cluster!r} for cluster().")
         return frame[specification.cluster].to_numpy(dtype=object)
 
-    def _cov_type(self) -> CovarianceKind:
-        if self.cov_type is not None:
-            return self.cov_type
-        if self.specification_.cluster is not None:
-            return "cluster"
-        return "model" if self.fit_.deep is None else "sandwich"
-
     def _new_rows(self, X: Any) -> pd.DataFrame:
         check_is_fitted(self)
         if isinstance(X, pd.DataFrame) and self.formula is not None:
@@ -425,22 +329,6 @@ class SemiStructuredRegressor(RegressorMixin, BaseEstimator):
     def _eta(self, X: Any) -> torch.Tensor:
         return torch.from_numpy(self.fit_.eta(self._new_rows(X), self._device()))
 
-    def _device(self) -> str:
-        if self.device != "auto":
-            return self.device
-        return "cuda" if torch.cuda.is_available() else "cpu"
-
     def _forget(self) -> None:
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)
-
-
-def _by_term(fitted: Any, values: np.ndarray) -> pd.Series:
-    found = {}
-    for param, design, at in zip(
-        fitted.problem.family.param_names, fitted.problem.designs, fitted.marginal.slices, strict=True
-    ):
-        for label, columns in design.slices.items():
-            found[param, label] = float(values[at][columns].sum())
-    index = pd.MultiIndex.from_tuples(list(found), names=["parameter", "term"])
-    return pd.Series(list(found.values()), index=index)

@@ -125,7 +125,9 @@ class Likelihood:
         """Weighted log-likelihood; minus infinity where it is not a number."""
         with torch.no_grad():
             rows = self.family.contributions(torch.from_numpy(eta), torch.from_numpy(self.y))
-        value = float(self.weight @ rows.numpy())
+        # A step may be too long by orders of magnitude; it is halved because of the infinity.
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = float(self.weight @ rows.numpy())
         return value if np.isfinite(value) else -np.inf
 
     def score(self, eta: np.ndarray) -> np.ndarray:

@@ -165,7 +165,7 @@ class _Average:
     """Exponential moving average of a network's trained weights, without its start's weight."""
 
     def __init__(self, net: nn.Module) -> None:
-        self._weights = [p for p in net.parameters() if p.requires_grad]
+        self._weights: list[Tensor] = [p for p in net.parameters() if p.requires_grad]
         self._sum = [torch.zeros_like(p) for p in self._weights]
         self._share = 0.0
 

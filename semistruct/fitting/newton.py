@@ -13,6 +13,9 @@ from semistruct.linalg import Factor, penalised_cholesky
 __all__ = ["NewtonResult", "Point", "evaluate", "penalised_newton", "solve_dispersion"]
 
 _HALVINGS = 30
+# A step must bring this share of what the slope promises (a quadratic brings half): merely not
+# falling would accept a step in a log-scale that flies past the maximum.
+_SHARE = 0.1
 # The penalised likelihood may fall by this much of itself: rounding of a sum over rows.
 _ROUNDING = 1e-12
 
@@ -144,7 +147,8 @@ def penalised_newton(
     Notes
     -----
     The observed curvature gives the step; the expected one where the former is not positive
-    definite or its step fails. A step is halved until the penalised likelihood does not fall.
+    definite or its step fails. A step is halved until the penalised likelihood rises by a tenth of
+    what its slope promises.
     """
     point, decrement = start, np.inf
     for n_steps in range(max_steps + 1):
@@ -170,17 +174,19 @@ def penalised_newton(
 
 
 def _halved_step(likelihood: Likelihood, point: Point, direction: np.ndarray) -> Point | None:
-    """The first of ``direction``, ``direction / 2``, ... that does not lower the likelihood."""
+    """The first of ``direction``, ``direction / 2``, ... that brings a share of its promise."""
     if not np.isfinite(direction).all():
         return None
     before = point.penalised
-    floor = before - _ROUNDING * (1.0 + abs(before)) if np.isfinite(before) else -np.inf
+    promise = float(point.penalised_gradient @ direction)
+    slack = _ROUNDING * (1.0 + abs(before))
     size = 1.0
     for _ in range(_HALVINGS):
         beta = point.beta + size * direction
         loglik = likelihood.loglik(likelihood.eta(beta))
         after = loglik - 0.5 * float(beta @ point.S_lam @ beta)
-        if np.isfinite(after) and after >= floor:
+        enough = before + _SHARE * size * promise - slack if np.isfinite(before) else -np.inf
+        if np.isfinite(after) and after >= enough:
             return evaluate(likelihood, beta, point.S_lam)
         size *= 0.5
     return None
@@ -242,7 +248,8 @@ def solve_dispersion(
         if trial <= floor and shift <= floor:
             return floor
         trial = max(trial, floor)
-        if abs(trial - shift) <= 1e-12 * (1.0 + abs(shift)):
+        # Quadratic convergence: after a step of this size only rounding error is left.
+        if abs(trial - shift) <= 1e-8:
             return trial
         shift = trial
     return shift

@@ -59,8 +59,7 @@ def effects_table(
     """
     if estimand not in get_args(Estimand):
         raise SpecificationError(
-            f"estimand must be one of {', '.join(map(repr, get_args(Estimand)))}, "
-            f"got {estimand!r}."
+            f"estimand must be one of {', '.join(map(repr, get_args(Estimand)))}, got {estimand!r}."
         )
     if estimand == "projection" and not _is_least_squares(fit):
         raise UnsupportedCombinationError(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.iolib.summary import Summary
 from statsmodels.iolib.table import SimpleTable
-from statsmodels.iolib.tableformatting import fmt_2cols, fmt_params
+from statsmodels.iolib.tableformatting import fmt_params
 
 from semistruct.fitting.model import ModelFit
 from semistruct.inference.covariance import CovarianceKind
@@ -19,6 +19,7 @@ from semistruct.inference.smooth_tests import smooth_table
 __all__ = ["Summary", "summarise"]
 
 _WIDTH = 78
+_HEADER_FORMAT = {**fmt_params, "data_aligns": "ll", "colsep": "    "}
 _QUESTIONS = {
     "marginal": "coefficients of the best model without the deep terms",
     "projection": "least-squares projection of the true predictor on the table",
@@ -69,28 +70,29 @@ def summarise(
 def _header(fit: ModelFit, response: str, estimand: Estimand, cov_type: str) -> SimpleTable:
     marginal, problem = fit.marginal, fit.problem
     n = int((problem.sample_weight > 0).sum())
-    left = [
-        ["Response:", response],
-        ["Family:", problem.family],
-        ["Observations:", n],
-        ["Estimand:", estimand],
-        ["Covariance:", _COVARIANCES[cov_type]],
+    left: list[tuple[str, object]] = [
+        ("Response:", response),
+        ("Family:", repr(problem.family).removesuffix("()")),
+        ("Observations:", n),
+        ("Estimand:", estimand),
+        ("Covariance:", _COVARIANCES[cov_type]),
     ]
-    right = [
-        ["Log-likelihood:", f"{marginal.loglik:.4g}"],
-        ["Null log-lik.:", f"{marginal.loglik_null:.4g}"],
-        ["Effective df:", f"{float(marginal.edf.sum()):.2f}"],
-        ["AIC:", f"{marginal.aic:.5g}"],
-        ["Smoothing:", f"{marginal.method.upper()}, {marginal.n_iter} iterations"],
+    right: list[tuple[str, object]] = [
+        ("Log-likelihood:", f"{marginal.loglik:.4g}"),
+        ("Null log-lik.:", f"{marginal.loglik_null:.4g}"),
+        ("Effective df:", f"{float(marginal.edf.sum()):.2f}"),
+        ("AIC:", f"{marginal.aic:.5g}"),
+        ("Smoothing:", f"{marginal.method.upper()}, {marginal.n_iter} iterations"),
     ]
-    rows = [[str(cell) for cell in [*a, *b]] for a, b in zip(left, right, strict=True)]
     title = "Semi-structured regression" if fit.deep is not None else "Additive regression"
-    return SimpleTable(rows, title=title, txt_fmt=fmt_2cols)
+    cells = [
+        [f"{name:<14} {value}", f"{other:<15} {number}"]
+        for (name, value), (other, number) in zip(left, right, strict=True)
+    ]
+    return SimpleTable(cells, title=title, txt_fmt=_HEADER_FORMAT)
 
 
-def _coefficients(
-    effects: pd.DataFrame, param: str, fit: ModelFit, level: float
-) -> SimpleTable:
+def _coefficients(effects: pd.DataFrame, param: str, fit: ModelFit, level: float) -> SimpleTable:
     k = fit.problem.family.param_names.index(param)
     link = fit.problem.family.links[k]
     tail = f"{(1 - level) / 2:.4g}", f"{(1 + level) / 2:.4g}"
