@@ -1,0 +1,161 @@
+"""What every fitted estimator reports: coefficients, tables, contributions and the figure."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from sklearn.utils.validation import check_is_fitted
+
+from semistruct.estimators._specification import Specification
+from semistruct.families import Family
+from semistruct.fitting.model import ModelFit
+from semistruct.inference.covariance import CovarianceKind
+from semistruct.inference.effects import Estimand, covariance_of_effects, effects_table
+from semistruct.inference.smooth_tests import smooth_table
+from semistruct.inference.summary import Summary, summarise
+from semistruct.plots.model import plot_model
+
+__all__ = ["ReportingMixin", "by_term"]
+
+
+class ReportingMixin:
+    """Accessors of a fitted model, all from one :class:`~semistruct.fitting.model.ModelFit`.
+
+    Every coefficient that is shown comes from :meth:`effects`; those that predictions use are
+    private.
+    """
+
+    cov_type: CovarianceKind | None
+    device: str
+    fit_: ModelFit
+    family_: Family
+    specification_: Specification
+    response_name_: str
+
+    @abstractmethod
+    def _new_rows(self, X: Any) -> pd.DataFrame:
+        """Rows to predict as a table."""
+
+    def term_contributions(self, X: Any) -> pd.DataFrame:
+        """What every term adds to its predictor, columns ``(parameter, term)``."""
+        frame = self._new_rows(X)
+        scores = self.fit_.scores(frame, self._device())
+        return self.fit_.predictor.contributions(frame, self.family_.param_names, scores)
+
+    def embeddings(self, X: Any) -> pd.DataFrame:
+        """Latent features of the deep terms, columns ``(term, member, feature)``."""
+        return self.fit_.embeddings(self._new_rows(X), self._device())
+
+    def effects(
+        self,
+        estimand: Estimand | None = None,
+        *,
+        cov_type: CovarianceKind | None = None,
+        level: float = 0.95,
+    ) -> pd.DataFrame:
+        """Parametric coefficients with standard errors, for a stated estimand.
+
+        Parameters
+        ----------
+        estimand : {"marginal", "projection"}, optional
+            "marginal" (default): the best model without the picture. "projection": the
+            least-squares projection of the true predictor on the table, which for the normal
+            family with identity link is the same.
+        cov_type : {"model", "sandwich", "cluster"}, optional
+        level : float
+            Of the confidence intervals.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``coef``, ``se``, ``lower``, ``upper``, the statistic, ``p``.
+        """
+        check_is_fitted(self)
+        return effects_table(self.fit_, estimand or "marginal", cov_type or self._cov_type(), level)
+
+    @property
+    def params(self) -> pd.Series:
+        """Parametric coefficients."""
+        return self.effects()["coef"]
+
+    @property
+    def bse(self) -> pd.Series:
+        """Standard errors of :attr:`params`."""
+        return self.effects()["se"]
+
+    @property
+    def pvalues(self) -> pd.Series:
+        """Two-sided p-values of :attr:`params`."""
+        return self.effects()["p"]
+
+    def conf_int(self, level: float = 0.95) -> pd.DataFrame:
+        """Confidence intervals of :attr:`params`: columns ``lower`` and ``upper``."""
+        return self.effects(level=level)[["lower", "upper"]]
+
+    def cov_params(self) -> pd.DataFrame:
+        """Covariance matrix of :attr:`params`."""
+        check_is_fitted(self)
+        return covariance_of_effects(self.fit_, self._cov_type())
+
+    def smooths(self) -> pd.DataFrame:
+        """Smooths and random effects of the table model: edf, test statistic, p-value."""
+        check_is_fitted(self)
+        table = smooth_table(self.fit_.marginal, self.fit_.problem)
+        return table.set_index(["parameter", "term"])
+
+    def summary(
+        self,
+        *,
+        estimand: Estimand | None = None,
+        cov_type: CovarianceKind | None = None,
+        level: float = 0.95,
+    ) -> Summary:
+        """Table of coefficients, smooths and deep terms; prints, and renders in a notebook."""
+        check_is_fitted(self)
+        return summarise(
+            self.fit_,
+            response=self.response_name_,
+            estimand=estimand or "marginal",
+            cov_type=cov_type or self._cov_type(),
+            level=level,
+        )
+
+    def plot(self, **options: Any) -> Figure:
+        """One figure: smooth curves with bands, coefficients, random effects, deep scores.
+
+        Options are those of :func:`semistruct.plots.model.plot_model`.
+        """
+        check_is_fitted(self)
+        return plot_model(self.fit_, cov_type=self._cov_type(), **options)
+
+    def _cov_type(self) -> CovarianceKind:
+        if self.cov_type is not None:
+            return self.cov_type
+        if self.specification_.cluster is not None:
+            return "cluster"
+        return "model" if self.fit_.deep is None else "sandwich"
+
+    def _device(self) -> str:
+        if self.device != "auto":
+            return self.device
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def by_term(fitted: ModelFit, values: np.ndarray) -> pd.Series:
+    """Sums of a vector over the coefficients of each term, indexed by (parameter, term)."""
+    found = {}
+    for param, design, at in zip(
+        fitted.problem.family.param_names,
+        fitted.problem.designs,
+        fitted.marginal.slices,
+        strict=True,
+    ):
+        for label, columns in design.slices.items():
+            found[param, label] = float(values[at][columns].sum())
+    index = pd.MultiIndex.from_tuples(list(found), names=["parameter", "term"])
+    return pd.Series(list(found.values()), index=index)
