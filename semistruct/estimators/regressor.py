@@ -236,7 +236,8 @@ class SemiStructuredRegressor(ReportingMixin, RegressorMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Mean of the response, ``(n,)``."""
-        return self.family_.mean(self._eta(X)).numpy()
+        eta = self._eta(X)
+        return self.family_.mean(eta).numpy()
 
     def predict_params(self, X: Any) -> pd.DataFrame:
         """Parameters of the predictive distribution on their natural scale, one column each."""
@@ -283,7 +284,8 @@ class SemiStructuredRegressor(ReportingMixin, RegressorMixin, BaseEstimator):
         """Draw responses from the predictive distribution, ``(n_samples, n)``."""
         seed = check_random_state(random_state).randint(2**31 - 1)
         generator = torch.Generator().manual_seed(int(seed))
-        return self.family_.sample(self._eta(X), int(n_samples), generator).numpy()
+        eta = self._eta(X)
+        return self.family_.sample(eta, int(n_samples), generator).numpy()
 
     def log_prob(self, X: Any, y: Any) -> np.ndarray:
         """Log-density (or log-probability) of each response, ``(n,)``."""

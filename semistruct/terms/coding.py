@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -45,6 +46,9 @@ FEW_LEVELS = 50  # up to here a factor may have as many levels as it likes
 SPARSE_SHARE = 0.2  # columns with a smaller share of non-zeros are kept sparse ...
 FEW_COLUMNS = 16  # ... unless there are only so few of them
 
+# A factor "`1`" of a product, not the "`1`" within a call.
+_KEY_OF_ONE = re.compile(r"(?<![^:])`1`(?![^:\[])")
+
 Levels: TypeAlias = tuple[tuple[str, tuple[Any, ...]], ...]
 
 
@@ -73,6 +77,15 @@ def distinct_factors(products: Sequence[Product]) -> dict[str, Node]:
 def _column_text(node: Node) -> str:
     """How a factor is called in the names of columns: as written, plain names without backticks."""
     return node.name if isinstance(node, Name) else to_text(node)
+
+
+def _lookup_key(text: str) -> str:
+    """Under what formulaic finds a factor; "1" is its intercept, so a column "1" gets backticks."""
+    return "`1`" if text == "1" else text
+
+
+def _without_key(label: str) -> str:
+    return _KEY_OF_ONE.sub("1", label)
 
 
 def named(formula: str) -> str:
@@ -179,7 +192,9 @@ def materialise(
     for text, node in distinct_factors(products).items():
         if text in known:
             codes = _codes(frame, column_names(node)[0], text, known[text])
-            values[text] = pd.Categorical.from_codes(codes, categories=list(known[text]))
+            values[_lookup_key(text)] = pd.Categorical.from_codes(
+                codes, categories=list(known[text])
+            )
             continue
         for piece in walk(node):
             if isinstance(piece, Name) and piece.name not in floats:
@@ -190,12 +205,14 @@ def materialise(
             numbers = tuple(str(j + 1) for j in range(value.shape[1]))
             matrices[text] = FactorValues(value, kind="numerical", column_names=numbers)
         else:
-            values[text] = np.broadcast_to(value, len(frame))
+            values[_lookup_key(text)] = np.broadcast_to(value, len(frame))
     spec = ModelSpec(
         formula=SimpleFormula(
             [FormulaicTerm([Factor("1", eval_method="literal")])] * intercept
             + [
-                FormulaicTerm([Factor(_column_text(f), eval_method="lookup") for f in product])
+                FormulaicTerm(
+                    [Factor(_lookup_key(_column_text(f)), eval_method="lookup") for f in product]
+                )
                 for product in products
             ]
         ),
@@ -208,7 +225,10 @@ def materialise(
         return sp.csc_array((len(frame), 0)), []
     matrix = spec.get_model_matrix(pd.DataFrame(values, index=index), context=matrices)
     columns = [
-        ("Intercept" if str(piece.term) == "1" else str(piece.term), tuple(piece.columns))
+        (
+            "Intercept" if str(piece.term) == "1" else _without_key(str(piece.term)),
+            tuple(_without_key(name) for name in piece.columns),
+        )
         for piece in matrix.model_spec.structure
     ]
     return sp.csc_array(matrix.__wrapped__, dtype=float), columns

@@ -335,3 +335,15 @@ def test_no_warnings_from_the_libraries_beneath(table):
 def test_a_selector_is_resolved_by_build(table):
     term = parse_formula("x ~ . - sex").terms.structured[0]
     assert "x" not in term.build(table[["x", "z", "count", "sex"]]).names
+
+
+def test_a_column_called_1_is_not_the_intercept(table):
+    """Tables made from arrays have the columns 0, 1, 2; formulaic's intercept is a factor "1"."""
+    table = table.rename(columns={"x": "0", "z": "1", "count": "2", "sex": "3"})
+    basis = basis_of("`0` + `1` + `2`", table)
+    assert basis.names == ("Intercept", "0", "1", "2")
+    X = basis.design(table).dense()
+    np.testing.assert_array_equal(X[:, 1:], table[["0", "1", "2"]])
+    crossed = basis_of("`1` * `3` + exp(`1`)", table)
+    assert crossed.names == ("Intercept", "1", "3[T.m]", "exp(`1`)", "1:3[T.m]")
+    assert basis_of("`1`", table.assign(**{"1": table["3"]}), False).names == ("1[f]", "1[m]")
