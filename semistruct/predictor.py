@@ -26,6 +26,8 @@ class ScoreColumn:
         Position of the predictor.
     G : (p_k, 1) array
         Shadow of the score on the structured columns, learned once.
+    center : float
+        Its constant, where no structured column is one.
     gamma : float
         Calibrated slope.
     """
@@ -33,6 +35,7 @@ class ScoreColumn:
     label: str
     param: int
     G: np.ndarray
+    center: float
     gamma: float
 
 
@@ -99,5 +102,5 @@ def _orthogonal(
 ) -> np.ndarray:
     if scores is None:
         return np.zeros(block.shape[0])
-    left = scores[:, t] - block.matvec(column.G[:, 0])
+    left = scores[:, t] - block.matvec(column.G[:, 0]) - column.center
     return np.where(np.isnan(scores[:, t]), 0.0, left)

@@ -78,7 +78,7 @@ class CNNEncoder(Encoder):
         channels: Sequence[int] = (16, 32, 64),
         grid: int = 4,
         dropout: float = 0.2,
-        activation: str = "silu",
+        activation: str = "relu",
         augmentation: Augmentation | Mapping[str, float] | None = None,
         random_state: int | None = None,
     ) -> None:

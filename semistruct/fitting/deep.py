@@ -164,7 +164,7 @@ def _orthogonalise(
     left = projection.residual(block, score[:, None])[:, 0]
     beta = start.beta[start.slices[slot.param]]
     before = block.matvec(beta) + score
-    after = block.matvec(projection.absorb(beta, np.ones(1))) + left
+    after = block.matvec(projection.absorb(beta, np.ones(1))) + left + projection.shift(np.ones(1))
     if np.abs(before - after).max() > _REPARAMETRISATION_TOL * max(1.0, np.abs(before).max()):
         raise SemistructError(
             f"{slot.term.label}: moving its shadow into the coefficients changed the predictor by "

@@ -22,14 +22,14 @@ from semistruct.terms.base import DesignBlock
 
 __all__ = ["GradientSolver"]
 
-_STEPS = 500
-_MIN_EPOCHS = 20
+_STEPS = 300
+_MIN_EPOCHS = 30
 _ROUND_STEPS = 10  # the stopping rows are looked at no more often than this
 _DENSE_FLOATS = 5 * 10**7
 _GRADIENT_NORM = 5.0
 _WARM_UP = 0.1
 _AVERAGE = 0.96  # of the weights, per step: what is looked at on the stopping rows, and kept
-_STRUCTURED_RATE = 10.0  # levels must keep up with latent features whose mean is not zero
+_STRUCTURED_RATE = 3.0  # levels must keep up with latent features whose mean is not zero
 _EIGENVALUE_FLOOR = 1e-8  # of the information with unit diagonal
 
 
@@ -143,7 +143,7 @@ class _Plan:
         epochs = options.max_epochs or max(_MIN_EPOCHS, math.ceil(_STEPS / steps_per_epoch))
         epochs_per_round = min(epochs, max(1, _ROUND_STEPS // steps_per_epoch))
         n_rounds = epochs // epochs_per_round
-        patience = options.patience or max(5, n_rounds // 3)
+        patience = options.patience or n_rounds
         return cls(
             batch_size,
             n_rounds,

@@ -25,7 +25,7 @@ class TrainingOptions:
     Parameters
     ----------
     max_epochs : int, optional
-        Passes over the training rows. By default as many as make about 500 steps, at least 20.
+        Passes over the training rows. By default as many as make about 300 steps, at least 30.
     batch_size : int, optional
         Rows per step; by default between 32 and 256, growing with the number of rows.
     learning_rate : float
@@ -33,8 +33,9 @@ class TrainingOptions:
     weight_decay : float
         Of the networks; structured coefficients have their own penalties.
     patience : int, optional
-        Rounds without improvement on the stopping rows after which training ends; by default a
-        third of all rounds.
+        Rounds without improvement on the stopping rows after which training ends. By default the
+        schedule is run to its end, since the last improvement often comes when the rate falls;
+        the best weights are kept in any case.
     device : str
         Where the networks live.
     """

@@ -54,7 +54,13 @@ class ModelFit:
         else:
             fit = self.deep.fit
             columns = tuple(
-                ScoreColumn(slot.term.label, slot.param, projection.G, float(gamma))
+                ScoreColumn(
+                    slot.term.label,
+                    slot.param,
+                    projection.G,
+                    float(projection.center[0]),
+                    float(gamma),
+                )
                 for slot, projection, gamma in zip(
                     self.deep.slots,
                     self.deep.projections,
