@@ -171,7 +171,8 @@ def fit_model(
         solver,
         groups,
         n_folds=options.n_folds,
-        n_repeats=options.n_repeats,
+        # A ridge regression has no luck to average out.
+        n_repeats=1 if blueprint.is_linear else options.n_repeats,
         target=options.target,
         gate=options.gate,
         random_state=options.random_state,
