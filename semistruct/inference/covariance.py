@@ -13,7 +13,9 @@ import torch
 from semistruct._validation import check_length
 from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
 from semistruct.families.base import RowCurvature
+from semistruct.fitting._likelihood import Dispersion, Likelihood
 from semistruct.fitting.structured import StructuredFit, StructuredProblem
+from semistruct.linalg import penalised_cholesky
 from semistruct.terms import DesignBlock, SparseBlock
 
 __all__ = ["CovarianceKind", "covariance", "pearson_dispersion", "score_rows"]
@@ -61,9 +63,11 @@ def covariance(
 
     Notes
     -----
-    Case weights enter the middle squared: a row of weight two is one row that counts double, not
-    two independent rows. Without penalties the last term of the sandwich vanishes; where the model
-    holds, the sandwich estimates the Bayesian ``V``.
+    The ``V`` on both sides of a sandwich has the observed information, whichever the fit reports:
+    the expected one is right only where the model is. Case weights enter the middle squared: a row
+    of weight two is one row that counts double, not two independent rows. Without penalties the
+    last term of the sandwich vanishes; where the model holds, the sandwich estimates the Bayesian
+    ``V``.
 
     References
     ----------
@@ -93,9 +97,30 @@ def covariance(
         codes, G = _clusters(cluster, problem.y.shape[0], rows)
         middle = _cluster_middle(blocks, scores, codes, G)
         factor = G / (G - 1) if small_sample else 1.0
-    bread = fit.V
+    bread = _observed_bread(fit, problem, rows, blocks)
     full = bread @ (factor * middle + fit.S_lam) @ bread
     return (full + full.T) / 2
+
+
+def _observed_bread(
+    fit: StructuredFit, problem: StructuredProblem, rows: np.ndarray, blocks: list[DesignBlock]
+) -> np.ndarray:
+    """``(H + S_lam)^-1`` with observed information, which needs no model for the response."""
+    at = None
+    if fit.dispersion_column is not None:
+        name, power = problem.family.dispersion or ("", 0)
+        at = Dispersion(problem.family.param_names.index(name), fit.dispersion_column, power)
+    likelihood = Likelihood(
+        problem.family,
+        np.ascontiguousarray(problem.y[rows]),
+        np.ascontiguousarray(problem.sample_weight[rows]),
+        tuple(blocks),
+        np.ascontiguousarray(problem.offset[rows]),
+        at,
+    )
+    H = likelihood.information(np.ascontiguousarray(fit.eta[rows]), "observed")
+    factor = penalised_cholesky(H + fit.S_lam)
+    return factor.inverse() if factor.positive_definite else fit.V
 
 
 def score_rows(fit: StructuredFit, problem: StructuredProblem) -> tuple[np.ndarray, np.ndarray]:

@@ -44,7 +44,7 @@ def chi_square_mixture_sf(
     Examples
     --------
     >>> from scipy.stats import chi2
-    >>> round(chi_square_mixture_sf(3.0, [1.0, 1.0]) / chi2.sf(3.0, 2), 8)
+    >>> float(round(chi_square_mixture_sf(3.0, [1.0, 1.0]) / chi2.sf(3.0, 2), 8))
     1.0
     """
     a = np.asarray(weights, dtype=float)
