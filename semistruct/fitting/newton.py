@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from semistruct.exceptions import UnsupportedCombinationError
 from semistruct.families.base import CurvatureKind
 from semistruct.fitting._likelihood import Likelihood
 from semistruct.linalg import Factor, penalised_cholesky
@@ -225,7 +226,10 @@ def solve_dispersion(
         ``log t + a``.
     """
     at = likelihood.dispersion
-    assert at is not None
+    if at is None:
+        raise UnsupportedCombinationError(
+            f"{likelihood.family!r} has no profiled dispersion to solve for here."
+        )
     half = 0.5 * at.power
     available = float(likelihood.weight.sum())
     degrees = min(degrees, available * (1 - 1e-6))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from _fits import make_problem
 
+from semistruct.exceptions import UnsupportedCombinationError
 from semistruct.families import Bernoulli, Gamma, Normal, Poisson
 from semistruct.fitting._likelihood import Dispersion, Likelihood
 from semistruct.fitting.newton import evaluate, penalised_newton, solve_dispersion
@@ -124,6 +125,11 @@ def test_dispersion_stops_at_its_floor(rng):
     likelihood = with_dispersion(Normal(), np.ones(5), np.ones(5))
     assert solve_dispersion(likelihood, np.ones((5, 2)), degrees=1.0, floor=-20.0) == -20.0
     assert solve_dispersion(likelihood, np.ones((5, 2)), degrees=9.0, floor=-20.0) == -20.0
+
+
+def test_dispersion_that_is_not_profiled_is_refused(design, rng):
+    with pytest.raises(UnsupportedCombinationError, match="no profiled dispersion"):
+        solve_dispersion(two_parameters(design, rng), np.zeros((80, 2)), degrees=0.0)
 
 
 def test_dispersion_of_the_gamma_is_maximum_likelihood(rng):
