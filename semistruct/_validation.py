@@ -42,4 +42,4 @@ def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray:
         )
     if n and not weights.any():
         raise DataError("sample_weight is zero for every row; at least one row must count.")
-    return weights
+    return np.require(weights, requirements="W")  # torch warns of memory it may not write to

@@ -79,15 +79,26 @@ def response_values(y: Any, n: int) -> np.ndarray:
     if values.ndim != 1:
         raise DataError(f"y must have one column, got shape {values.shape}.")
     check_length(n, values, "y")
-    return values
+    return np.require(values, requirements="W")  # torch warns of memory it may not write to
 
 
 def complete_rows(frame: pd.DataFrame, columns: Sequence[str], y: np.ndarray) -> np.ndarray:
-    """Positions of the rows with no missing value in ``columns`` or ``y``; warns of the others."""
+    """Positions of the rows with no missing value in ``columns`` or ``y``; warns of the others.
+
+    Raises
+    ------
+    DataError
+        If no row is complete.
+    """
     incomplete = np.asarray(pd.isna(y), dtype=bool).copy()
     for name in columns:
         if name in frame.columns:
             incomplete |= frame[name].isna().to_numpy()
+    if incomplete.all():
+        raise DataError(
+            f"each of the {len(frame)} rows has a missing value in y or in one of the columns "
+            f"{', '.join(map(repr, columns))}; none is left with missing='drop'."
+        )
     if incomplete.any():
         warnings.warn(
             f"{int(incomplete.sum())} of {len(frame)} rows have missing values and are dropped.",

@@ -49,7 +49,8 @@ class ReportingMixin:
 
     def embeddings(self, X: Any) -> pd.DataFrame:
         """Latent features of the deep terms, columns ``(term, member, feature)``."""
-        return self.fit_.embeddings(self._new_rows(X), self._device())
+        frame = self._new_rows(X)
+        return self.fit_.embeddings(frame, self._device())
 
     def effects(
         self,

@@ -236,7 +236,7 @@ class SemiStructuredRegressor(ReportingMixin, RegressorMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Mean of the response, ``(n,)``."""
-        eta = self._eta(X)
+        eta = self._eta(self._new_rows(X))
         return self.family_.mean(eta).numpy()
 
     def predict_params(self, X: Any) -> pd.DataFrame:
@@ -284,12 +284,12 @@ class SemiStructuredRegressor(ReportingMixin, RegressorMixin, BaseEstimator):
         """Draw responses from the predictive distribution, ``(n_samples, n)``."""
         seed = check_random_state(random_state).randint(2**31 - 1)
         generator = torch.Generator().manual_seed(int(seed))
-        eta = self._eta(X)
+        eta = self._eta(self._new_rows(X))
         return self.family_.sample(eta, int(n_samples), generator).numpy()
 
     def log_prob(self, X: Any, y: Any) -> np.ndarray:
         """Log-density (or log-probability) of each response, ``(n,)``."""
-        eta = self._eta(X)
+        eta = self._eta(self._new_rows(X))
         values = self.family_.validate(response_values(y, len(eta)))
         return self.family_.contributions(eta, torch.from_numpy(values)).numpy()
 
@@ -328,8 +328,8 @@ class SemiStructuredRegressor(ReportingMixin, RegressorMixin, BaseEstimator):
             return as_table(self, X, reset=False, every_column=False)
         return as_table(self, X, reset=False)
 
-    def _eta(self, X: Any) -> torch.Tensor:
-        return torch.from_numpy(self.fit_.eta(self._new_rows(X), self._device()))
+    def _eta(self, frame: pd.DataFrame) -> torch.Tensor:
+        return torch.from_numpy(self.fit_.eta(frame, self._device()))
 
     def _forget(self) -> None:
         for name in [name for name in vars(self) if name.endswith("_")]:
