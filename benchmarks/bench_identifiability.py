@@ -1,12 +1,12 @@
 """E1: is the structured effect exact, and is the network left in peace, at every batch size?
 
 ``x ~ N(0, I_p)``, ``z ~ U(-2, 2)``, ``y = x beta + f(z) + e`` with ``beta = 1, -1, 1, ...``,
-``f(z) = 2 sin(2 z)`` and standard normal noise. The network sees z and x as well, so that it could take the structured effect; the gate is off. It must come out that the coefficients of the
-projection equal least squares to 1e-8 squared deviation, that those used for predictions do too,
-that the orthogonalised scores of the training rows are orthogonal to x, and that they recover 80 %
-or more of the variance of f, for batches of all rows, 50 and 25. A projection inside each
-mini-batch would remove a share of p/b of the network's part, all of it once b <= p. About 15
-minutes on two cores.
+``f(z) = 2 sin(2 z)`` and standard normal noise. The network sees z and x, so that it could take the
+structured effect; the gate is off. It must come out that the coefficients of the projection equal
+least squares to 1e-8 squared deviation, that those used for predictions do too, that the
+orthogonalised scores of the training rows are orthogonal to x, and that they recover 80 % or more
+of the variance of f, for batches of all rows, 50 and 25. A projection inside each mini-batch would
+remove a share of p/b of the network's part, all of it once b <= p. About 15 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def main() -> None:
         },
         notes="projection, prediction: squared deviation from least squares of the published and "
         "of the predicting coefficients, largest over data sets. orthogonality: largest "
-        "|X'u| / n on the training rows. recovered: smallest share of the variance of f in the deep part, "
-        "from out-of-fold scores.",
+        "|X'u| / n on the training rows. recovered: smallest share of the variance of f in "
+        "the deep part, from out-of-fold scores.",
     )
 
 

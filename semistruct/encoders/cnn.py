@@ -17,7 +17,7 @@ from semistruct.encoders.randomness import Dropout, initial_weights, reseed
 from semistruct.encoders.standardization import InputStandardization
 from semistruct.exceptions import SpecificationError
 
-__all__ = ["CNNEncoder"]
+__all__ = ["DEFAULT_SHIFT", "CNNEncoder"]
 
 DEFAULT_SHIFT = 0.05
 
