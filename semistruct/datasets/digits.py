@@ -70,10 +70,11 @@ def simulate_digits(
     Notes
     -----
     The predictor is ``Intercept + 0.03 age + 0.4 [male] + f(bmi) + b_center + h(digit)``, where
-    ``h`` is 1.25 for 6, 7, 8, 9 and 0 for the others, centred over the rows, and
-    ``b_center ~ N(0, 0.4^2)``, centred likewise. ``y`` is normal around it with standard
-    deviation 0.5, lognormal with the same, or Poisson with that log rate. High digits are more
-    frequent at high age, so the effect of age given the picture differs from that without it.
+    ``h`` is 1.25 for 6, 7, 8, 9 and 0 for the others, centred over the rows as ``f`` is, and
+    ``b_center ~ N(0, 0.4^2)``, not centred: the intercept is that of all centers there could be.
+    ``y`` is normal around it with standard deviation 0.5, lognormal with the same, or Poisson
+    with that log rate. High digits are more frequent at high age, so the effect of age given the
+    picture differs from that without it.
 
     Examples
     --------
@@ -93,7 +94,6 @@ def simulate_digits(
     bmi = np.clip(rng.normal(27.0, 4.5, n), 16.0, 42.0)
     center = rng.integers(N_CENTERS, size=n)
     center_effects = rng.normal(0.0, CENTER_SD, N_CENTERS)
-    center_effects -= center_effects[center].mean() if n else 0.0
     is_high = rng.random(n) < _probability_high(age)
     pixels, labels = _handwriting()
     chosen = _draw_pictures(labels > 5, is_high, rng)
