@@ -41,6 +41,7 @@ def calibrate(
     scores: np.ndarray,
     params: Sequence[int],
     *,
+    raw: np.ndarray,
     rows: np.ndarray,
     fold: np.ndarray,
     groups: np.ndarray,
@@ -59,6 +60,9 @@ def calibrate(
         Orthogonalised scores, honest in ``rows``.
     params : sequence of T int
         The predictor that each score enters.
+    raw : (n, T) array
+        The scores before orthogonalisation. Where they do not vary, a network stayed at its start
+        and the orthogonalised score is a combination of the table's columns.
     rows : (m,) int array
         Rows whose score comes from a network that did not see them.
     fold : (n,) int array
@@ -85,8 +89,8 @@ def calibrate(
         _, codes = np.unique(groups[rows], return_inverse=True)
         n_groups = int(codes.max()) + 1
         inner = make_folds(codes, min(_NESTED_FOLDS, n_groups), rng)
-    nested = _Nested(take_rows(fixed, rows), scores[rows], tuple(params), inner)
-    alive = [t for t in range(T) if np.ptp(scores[rows, t]) > 0]
+    nested = _Nested(take_rows(fixed, rows), scores[rows], raw[rows], tuple(params), inner)
+    alive = [t for t in range(T) if np.ptp(raw[rows, t]) > 0]
     gains = {t: (0.0, 0.0) for t in range(T)}
     while alive:
         full = nested.loglik(alive)
@@ -130,6 +134,7 @@ class _Nested:
 
     problem: StructuredProblem
     scores: np.ndarray
+    raw: np.ndarray
     params: tuple[int, ...]
     fold: np.ndarray
 
@@ -149,7 +154,8 @@ class _Nested:
     def slopes(self, slots: Sequence[int], inside: np.ndarray) -> tuple[np.ndarray, StructuredFit]:
         """Slopes not below zero, and the structured coefficients that go with them."""
         rows = np.flatnonzero(inside)
-        free, slopes = list(slots), dict.fromkeys(slots, 0.0)
+        free = [t for t in slots if np.ptp(self.raw[rows, t]) > 0]
+        slopes = dict.fromkeys(slots, 0.0)
         while free:
             found = self._free_slopes(free, rows)
             if min(found) >= 0:

@@ -103,6 +103,7 @@ def fit_deep(
         problem.start,
         scores,
         [slot.param for slot in slots],
+        raw=crossfit.scores,
         rows=np.flatnonzero(crossfit.honest),
         fold=crossfit.fold,
         groups=groups,
