@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from semistruct.exceptions import DataError
 
-__all__ = ["check_length", "check_sample_weight"]
+__all__ = ["check_length", "check_sample_weight", "is_positive_whole"]
 
 
 def check_length(n: int, values: Any, name: str) -> None:
@@ -43,3 +44,14 @@ def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray:
     if n and not weights.any():
         raise DataError("sample_weight is zero for every row; at least one row must count.")
     return np.require(weights, requirements="W")  # torch warns of memory it may not write to
+
+
+def is_positive_whole(value: Any) -> bool:
+    """Whether ``value`` is a whole number of 1 or more.
+
+    Examples
+    --------
+    >>> is_positive_whole(3.0), is_positive_whole(2.5), is_positive_whole("3")
+    (True, False, False)
+    """
+    return isinstance(value, Real) and value >= 1 and float(value).is_integer()

@@ -12,6 +12,7 @@ import torch
 from sklearn.utils import check_random_state
 from torch import nn
 
+from semistruct._validation import is_positive_whole
 from semistruct.design import build_design
 from semistruct.estimators._deep_terms import draw_blueprint
 from semistruct.estimators._specification import Specification
@@ -79,13 +80,20 @@ class FitOptions:
                 )
         for name in ("n_folds", "n_repeats"):
             value = getattr(estimator, name)
-            if int(value) != value or value < 1:
+            if not is_positive_whole(value):
                 raise SpecificationError(
                     f"{name} must be a whole number of 1 or more, got {value!r}."
                 )
         device = estimator.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            torch.device(device)
+        except (RuntimeError, TypeError) as error:
+            raise SpecificationError(
+                f"device must be 'auto' or a device of torch such as 'cpu' or 'cuda:0', got "
+                f"{device!r}."
+            ) from error
         training = TrainingOptions(
             max_epochs=estimator.max_epochs,
             batch_size=estimator.batch_size,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from semistruct._validation import is_positive_whole
 from semistruct.blueprint import NetworkBlueprint
 from semistruct.exceptions import SpecificationError
 from semistruct.fitting.structured import StructuredFit, StructuredProblem
@@ -50,7 +51,7 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         for name in ("max_epochs", "batch_size", "patience"):
             value = getattr(self, name)
-            if value is not None and (int(value) != value or value < 1):
+            if value is not None and not is_positive_whole(value):
                 raise SpecificationError(
                     f"{name} must be a positive whole number or None, got {value!r}."
                 )
