@@ -54,4 +54,4 @@ def is_positive_whole(value: Any) -> bool:
     >>> is_positive_whole(3.0), is_positive_whole(2.5), is_positive_whole("3")
     (True, False, False)
     """
-    return isinstance(value, Real) and value >= 1 and float(value).is_integer()
+    return isinstance(value, Real) and float(value) >= 1 and float(value).is_integer()
