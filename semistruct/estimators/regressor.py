@@ -98,8 +98,8 @@ class SemiStructuredRegressor(ReportingMixin, RegressorMixin, BaseEstimator):
 
     References
     ----------
-    Ruegamer, D., Kolb, C. and Klein, N. (2023). Semi-structured distributional regression. The
-    American Statistician.
+    Rügamer, D., Kolb, C. and Klein, N. (2024). Semi-structured distributional regression. The
+    American Statistician 78, 88-99.
 
     Examples
     --------
@@ -107,8 +107,8 @@ class SemiStructuredRegressor(ReportingMixin, RegressorMixin, BaseEstimator):
     >>> table = pd.DataFrame({"area": rng.uniform(1, 3, 200), "rooms": rng.integers(1, 6, 200)})
     >>> price = np.sin(2 * table["area"]) + 0.5 * table["rooms"] + rng.normal(0, 0.1, 200)
     >>> model = SemiStructuredRegressor("s(area) + rooms").fit(table, price)
-    >>> model.params["loc", "rooms"].round(2)
-    np.float64(0.5)
+    >>> round(float(model.params["loc", "rooms"]), 1)
+    0.5
     """
 
     def __init__(
