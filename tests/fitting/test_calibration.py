@@ -59,7 +59,7 @@ def test_noise_is_dropped_and_never_turned_round(data):
 
 
 def test_of_two_slots_the_useless_one_goes(data):
-    frame, signal, y, rng = data
+    frame, signal, y, _ = data
     useless = np.random.default_rng(11).normal(size=N)
     found = calibrated(y, np.column_stack([useless, signal]), frame)
     assert found.gamma[0] == 0
