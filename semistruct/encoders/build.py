@@ -71,7 +71,14 @@ did you mean 'latent_dim'? Known: activation, dropout, hidden, latent_dim.
     given = dict(options or {})
     if isinstance(encoder, str):
         cls = lookup(ENCODERS, encoder, "encoder")
-        return cls(in_shape=shape, random_state=random_state, **_checked(cls, given, encoder))
+        checked = _checked(cls, given, encoder)
+        try:
+            return cls(in_shape=shape, random_state=random_state, **checked)
+        except TypeError as error:
+            written = ", ".join(f"{name}={value!r}" for name, value in checked.items())
+            raise SpecificationError(
+                f"encoder {encoder!r} has an option of the wrong type among {written}: {error}."
+            ) from error
     if isinstance(encoder, nn.Module):
         module = copy.deepcopy(encoder)
     elif callable(encoder):

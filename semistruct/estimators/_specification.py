@@ -12,6 +12,7 @@ from semistruct._registry import lookup
 from semistruct.exceptions import SpecificationError
 from semistruct.terms import (
     Addend,
+    DeepTerm,
     ResponseCall,
     TermList,
     add_terms,
@@ -19,8 +20,12 @@ from semistruct.terms import (
     parse_formula,
     resolve_columns,
 )
+from semistruct.terms.measurement import is_tensor
 
 __all__ = ["Formula", "Specification", "specify"]
+
+# Encoders of the table's columns; a text column read by another one holds paths of pictures.
+_READ_TABLES = ("mlp", "deep")
 
 Formula = str | Addend | TermList | None
 
@@ -44,15 +49,17 @@ class Specification:
         """Every column that some predictor reads."""
         return tuple(dict.fromkeys(name for terms in self.terms for name in terms.variables))
 
-    @property
-    def tabular(self) -> tuple[str, ...]:
-        """The columns read by structured terms and offsets: these must not be missing."""
+    def tabular(self, frame: pd.DataFrame) -> tuple[str, ...]:
+        """The columns with one value per row that some term reads: these must not be missing."""
         read = [
             name
             for terms in self.terms
             for term in (*terms.structured, *terms.offsets)
             for name in term.reads
         ]
+        for term in (term for terms in self.terms for term in terms.deep):
+            if isinstance(term, DeepTerm) and term.encoder in _READ_TABLES:
+                read += [c for c in term.variables if c in frame and not is_tensor(frame[c])]
         return tuple(dict.fromkeys(read))
 
     @property

@@ -201,7 +201,7 @@ class SemiStructuredRegressor(ReportingMixin, RegressorMixin, BaseEstimator):
             raise SpecificationError(f"missing must be 'raise' or 'drop', got {self.missing!r}.")
         rows = np.flatnonzero(weight > 0)
         if self.missing == "drop":
-            rows = rows[complete_rows(frame.iloc[rows], specification.tabular, y[rows])]
+            rows = rows[complete_rows(frame.iloc[rows], specification.tabular(frame), y[rows])]
         if len(rows) < len(frame):
             frame, y, weight = frame.iloc[rows], y[rows], weight[rows]
             cluster = None if cluster is None else cluster[rows]
