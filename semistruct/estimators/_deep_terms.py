@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ from semistruct.terms import DeepTerm
 __all__ = ["draw_blueprint"]
 
 _FUSION = "concat"
+_FUSION_RESERVED = ("latent_dims", "random_state")
+_ENCODER_OPTIONS = ("latent_dim", "dropout", "activation")
 
 
 def draw_blueprint(
@@ -138,8 +141,12 @@ def _plan_fusion(term: DeepTerm, frame: pd.DataFrame) -> tuple[TermPlan, dict[st
     options = dict(term.options)
     fusion = lookup(FUSIONS, str(options.pop("fusion", _FUSION)), "fusion")
     encoder_options: dict[str, Any] = {
-        key: options.pop(key) for key in ("latent_dim", "dropout", "activation") if key in options
+        key: options.pop(key) for key in _ENCODER_OPTIONS if key in options
     }
+    allowed = [p for p in inspect.signature(fusion).parameters if p not in _FUSION_RESERVED]
+    for option in options:
+        known = dict.fromkeys([*allowed, "fusion", *_ENCODER_OPTIONS])
+        lookup(known, option, f"option of {term.label}")
     inputs = tuple(
         InputPlan(
             reader.name,

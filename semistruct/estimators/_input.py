@@ -78,6 +78,8 @@ def response_values(y: Any, n: int) -> np.ndarray:
         values = values.ravel()
     if values.ndim != 1:
         raise DataError(f"y must have one column, got shape {values.shape}.")
+    if np.iscomplexobj(values):
+        raise DataError("y holds complex numbers; a response is real.")
     check_length(n, values, "y")
     return np.require(values, requirements="W")  # torch warns of memory it may not write to
 
