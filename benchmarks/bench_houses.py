@@ -106,7 +106,13 @@ def main() -> None:
         for model in FORMULAS
         if seed == 0 or model not in ONE_SEED
     ]
-    rows = ResultLog(RESULTS / "houses.jsonl", version=1).run(cases, cross_validate)
+    ResultLog(RESULTS / "houses.jsonl", version=1).run(cases, cross_validate)
+    summarise()
+
+
+def summarise() -> None:
+    """Write the table from the cases that are finished."""
+    rows = ResultLog(RESULTS / "houses.jsonl", version=1).frame()
     base = rows[rows["model"] == "table"].set_index("seed")["R2"]
     rows["gain"] = rows["R2"] - rows["seed"].map(base)
     table = rows.groupby("model", sort=False, as_index=False).agg(
