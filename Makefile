@@ -43,7 +43,7 @@ help:
 	@echo "make clean   remove .venv and everything that is built"
 
 demo: $(READY)-demo
-	$(PY) demo.py
+	$(PY) -m semistruct.demo
 
 test: $(READY)-dev
 	$(PY) -m pytest -q -n $(JOBS) --dist loadfile --durations 10

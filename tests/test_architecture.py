@@ -48,6 +48,7 @@ LEVELS = {
     "nn": 7,  # public namespaces: they only pass names on
     "metrics": 7,
     "datasets": 8,
+    "demo": 8,
     "__init__": 9,
 }
 
