@@ -252,11 +252,12 @@ def _show_houses(size: DemoSize, output: Path) -> None:
     _head("Houses: real photographs, real prices")
     _say(
         f"{len(houses)} Californian houses; R2 of the log price on houses not used in fitting, "
-        "in three splits. The networks are trained from scratch on these photos alone."
+        "in three splits. The networks are trained from scratch on these photos alone; where two "
+        "rows agree in a split, the photo did not help on unseen houses and was left out."
     )
     print(f"\n{_text(compare_houses(houses, size))}")
-    model = _house_model(HOUSES["table only"], size).fit(houses, houses["price"])
-    _say(f"price ~ {HOUSES['table only']}, all houses:")
+    model = _house_model(HOUSES["table and photo"], size).fit(houses, houses["price"])
+    _say(f"All houses, price ~ {HOUSES['table and photo']}")
     print(f"\n{model.summary()}")
     _save(model.plot(), output / "houses.png")
 
@@ -265,7 +266,7 @@ def _house_model(formula: str, size: DemoSize) -> SemiStructuredRegressor:
     return SemiStructuredRegressor(
         formula,
         family="lognormal",
-        n_folds=size.n_folds,
+        n_folds=min(size.n_folds, 3),
         n_repeats=1,
         max_epochs=size.max_epochs,
         n_jobs=2,
