@@ -112,6 +112,7 @@ class GradientSolver(MemberSolver):
                     ConvergenceWarning,
                     stacklevel=2,
                 )
+                report((plan.n_rounds - number + 1) / plan.n_rounds)
                 break
             if loss_now < best_loss:
                 best_loss, best_epoch, last_best = loss_now, epoch, number

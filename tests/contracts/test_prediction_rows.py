@@ -59,7 +59,10 @@ def fitted(formula, family="normal", **options):
 MODELS = {
     "linear": (("y ~ age + group*bmi",), EXACT),
     "smooths": (("y ~ age + s(bmi, k=6) + re(group)",), EXACT),
-    "learned transformations": (("y ~ poly(age, 2) + scale(bmi) + center(bmi):center(age)",), EXACT),
+    "learned transformations": (
+        ("y ~ poly(age, 2) + scale(bmi) + center(bmi):center(age)",),
+        EXACT,
+    ),
     "two parameters": (
         ({"loc": "y ~ s(age, bs='cr', k=6) + group", "scale": "s(bmi, bs='tp', k=5)"},),
         EXACT,

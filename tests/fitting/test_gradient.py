@@ -148,9 +148,10 @@ class Explodes(nn.Module):
 
 def test_divergence_is_warned_of_and_undone(frame):
     problem = make_deep_problem(frame, [[encoder("own", "scan")], []], encoders={"own": Explodes()})
-    with pytest.warns(ss.ConvergenceWarning, match="diverged.*learning_rate"):
-        member = train(problem, max_epochs=5)
-    assert member.best_epoch == 0
+    shares = []
+    with pytest.warns(ss.ConvergenceWarning, match=r"diverged.*learning_rate"):
+        member = train(problem, max_epochs=5, report=shares.append)
+    assert member.best_epoch == 0 and sum(shares) == pytest.approx(1.0)
     assert not predict_scores(member.net, problem.modalities, STOP).any()
 
 
