@@ -36,7 +36,6 @@ digits.head()
 # %%
 train, test = digits[:1000], digits[1000:]
 train["digit"].array.show(range(12))
-plt.show()
 
 # %% [markdown]
 # ## The table alone
