@@ -82,15 +82,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     size = QUICK if chosen.quick else DemoSize()
     chosen.output.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    _show_digits(size, chosen.output)
+    written = _show_digits(size, chosen.output)
     if find_folder("houses/houses.csv") is not None:
-        _show_houses(size, chosen.output)
+        written += _show_houses(size, chosen.output)
     else:
         _say(
             f"Set {ENVIRONMENT_VARIABLE} to a folder that holds the houses to see the same with "
             "real photographs and prices; semistruct.datasets.load_houses says what is expected."
         )
-    files = ", ".join(sorted(path.name for path in chosen.output.iterdir()))
+    files = ", ".join(path.name for path in written)
     _say(f"Written to {os.fspath(chosen.output)}{os.sep}: {files}")
     print(f"\n{time.perf_counter() - start:.0f} seconds")
 
@@ -183,7 +183,7 @@ def compare_houses(
     return table.assign(mean=table.mean(axis=1)), fitted["table and photo", 1]
 
 
-def _show_digits(size: DemoSize, output: Path) -> None:
+def _show_digits(size: DemoSize, output: Path) -> list[Path]:
     digits = simulate_digits(size.n_train + size.n_test, random_state=SEED)
     truth = _marginal_truth(digits)
     train, test = digits[: size.n_train], digits[size.n_train :]
@@ -203,7 +203,8 @@ def _show_digits(size: DemoSize, output: Path) -> None:
     ).fit(train, train["y"])
     summary = str(model.summary())
     print(f"\n{summary}")
-    (output / "summary.txt").write_text(summary + "\n", encoding="utf-8")
+    written = [output / name for name in ("summary.txt", "model.png", "truth.png")]
+    written[0].write_text(summary + "\n", encoding="utf-8")
 
     _head("Is it true?")
     print(f"\n{_text(recovery(model, truth))}")
@@ -220,8 +221,9 @@ def _show_digits(size: DemoSize, output: Path) -> None:
         f"intervals held the truth in: {shares}."
     )
     _say_what_is_learned(model, train, test, truth["age"] - given)
-    _save(model.plot(), output / "model.png")
-    _save(_plot_truth(model, digits, test, truth["age"] - given), output / "truth.png")
+    _save(model.plot(), written[1])
+    _save(_plot_truth(model, digits, test, truth["age"] - given), written[2])
+    return written
 
 
 def _say_what_is_learned(
@@ -250,7 +252,7 @@ def _say_what_is_learned(
         print(f"  {name:<36} {value:.3f}")
 
 
-def _show_houses(size: DemoSize, output: Path) -> None:
+def _show_houses(size: DemoSize, output: Path) -> list[Path]:
     houses = load_houses(photos=["frontal"])
     _head("Houses: real photographs, real prices")
     _say(
@@ -263,6 +265,7 @@ def _show_houses(size: DemoSize, output: Path) -> None:
     _say(f"price ~ {HOUSES['table and photo']}, as fitted in the first split:")
     print(f"\n{model.summary()}")
     _save(model.plot(), output / "houses.png")
+    return [output / "houses.png"]
 
 
 def _house_model(formula: str, size: DemoSize) -> SemiStructuredRegressor:

@@ -32,7 +32,7 @@ def test_quick_demo_writes_and_says(tmp_path, capsys):
         "table only",
         "table and picture",
         "Set SEMISTRUCT_DATA",
-        "model.png, summary.txt, truth.png",
+        "summary.txt, model.png, truth.png",
     ):
         assert words in said, words
     folder = tmp_path / "plots"
