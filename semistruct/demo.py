@@ -53,7 +53,7 @@ class DemoSize:
     Attributes
     ----------
     n_train, n_test : int
-        Rows of the study with handwriting; pictures of test rows are not among the others.
+        Rows of the study with handwriting; test rows whose picture was trained on are left out.
     n_studies : int
         Simulated studies over which the coverage of intervals is counted.
     n_folds, n_repeats : int
@@ -187,6 +187,8 @@ def _show_digits(size: DemoSize, output: Path) -> list[Path]:
     digits = simulate_digits(size.n_train + size.n_test, random_state=SEED)
     truth = _marginal_truth(digits)
     train, test = digits[: size.n_train], digits[size.n_train :]
+    seen = train["digit"].array.content_keys()
+    test = test[~np.isin(test["digit"].array.content_keys(), seen)]
     _head("Handwriting: the pictures are real, the outcome is simulated")
     _say(
         f"{len(train)} persons with age, sex, body mass index, center and one handwritten digit "

@@ -113,7 +113,7 @@ model.predict_params(test.head())
 
 # %% [markdown]
 # What each term adds to the predictor of a row, and how the network's part compares with the true
-# effect of the digits it had not seen before:
+# effect of the digits, nearly all of which it had not seen before:
 
 # %%
 contributions = model.term_contributions(test)["loc"]
