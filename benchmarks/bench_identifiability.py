@@ -85,8 +85,8 @@ def main() -> None:
         "of the predicting coefficients, largest over data sets. orthogonality: largest "
         "|X'u| / n on the training rows. recovered: smallest share of the variance of f in "
         "the deep part, from out-of-fold scores. The design was made easier after a first try: "
-        "with f(z) = 2 sin(2 z1) + z2^2, p = 10, n = 1000 and no dropout, full batches recovered 0.26 "
-        "and batches of 50 and 25 recovered 0.80 and 0.84; f, dropout, rate and steps of this "
+        "with f(z) = 2 sin(2 z1) + z2^2, p = 10, n = 1000 and no dropout, full batches recovered "
+        "0.26 and batches of 50 and 25 recovered 0.80 and 0.84; f, dropout, rate and steps of this "
         "table were then chosen on seed 0.",
     )
 
