@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from semistruct.encoders import Encoder, FeatureEncoder, build_encoder
-from semistruct.fusion import LatentFusion
+from semistruct.fusion import build_fusion
 from semistruct.modalities import Modality, Reader
 from semistruct.network import SemiStructuredNet, TermNetwork
 from semistruct.terms import DeepTerm
@@ -54,13 +54,13 @@ class TermPlan:
     Attributes
     ----------
     inputs : tuple of InputPlan
-    fusion : subclass of LatentFusion or None
+    fusion : str or None
         None for a single input.
     fusion_options : mapping
     """
 
     inputs: tuple[InputPlan, ...]
-    fusion: type[LatentFusion] | None = None
+    fusion: str | None = None
     fusion_options: Mapping[str, Any] = field(default_factory=dict)
 
     def make(self, random_state: np.random.SeedSequence) -> TermNetwork:
@@ -73,8 +73,8 @@ class TermPlan:
         latent_dims = {
             name: encoder.latent_dim for name, encoder in zip(names, encoders, strict=True)
         }
-        options = {**self.fusion_options, "random_state": int(seeds[0])}
-        return TermNetwork(names, encoders, self.fusion(latent_dims, **options))
+        fusion = build_fusion(self.fusion, latent_dims, self.fusion_options, int(seeds[0]))
+        return TermNetwork(names, encoders, fusion)
 
 
 @dataclass(frozen=True)

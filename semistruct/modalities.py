@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,6 @@ __all__ = [
     "TableReader",
     "TensorReader",
     "column_reader",
-    "is_tensor_column",
     "table_reader",
 ]
 
@@ -205,8 +203,3 @@ def _tensor_column(frame: pd.DataFrame, column: str, image: bool) -> TensorArray
         f"column {column!r} of type {series.dtype} holds no tensors; make it a "
         "semistruct.TensorArray."
     )
-
-
-def is_tensor_column(series: pd.Series[Any]) -> bool:
-    """Whether the column holds one tensor per row."""
-    return isinstance(series.array, TensorArray)

@@ -16,7 +16,6 @@ from semistruct.modalities import (
     FeatureReader,
     Modality,
     column_reader,
-    is_tensor_column,
     table_reader,
 )
 
@@ -66,7 +65,6 @@ def test_other_tensors(frame):
     np.testing.assert_array_equal(
         reader.read(frame).batch(np.arange(3)), frame["omics"].array.batch([0, 1, 2])
     )
-    assert is_tensor_column(frame["omics"]) and not is_tensor_column(frame["age"])
 
 
 def test_identical_pictures_have_one_key_and_missing_ones_none(frame):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,20 +13,20 @@ from semistruct._registry import lookup
 from semistruct.blueprint import SCALING_ROWS, InputPlan, NetworkBlueprint, Slot, TermPlan
 from semistruct.encoders import ENCODERS, ModuleEncoder, build_encoder
 from semistruct.exceptions import SpecificationError, UnsupportedCombinationError
-from semistruct.fusion import FUSIONS
+from semistruct.fusion import build_fusion
 from semistruct.modalities import (
     FeatureReader,
     Reader,
     column_reader,
-    is_tensor_column,
     table_reader,
 )
 from semistruct.terms import DeepTerm
+from semistruct.terms.measurement import is_tensor
 
 __all__ = ["draw_blueprint"]
 
 _FUSION = "concat"
-_FUSION_RESERVED = ("latent_dims", "random_state")
+_TRIAL_DIM = 4
 _ENCODER_OPTIONS = ("latent_dim", "dropout", "activation")
 
 
@@ -117,7 +116,7 @@ def _plan_frozen(
 
 
 def _single_reader(term: DeepTerm, frame: pd.DataFrame, *, image: bool) -> Reader:
-    tensors = [c for c in term.variables if c in frame.columns and is_tensor_column(frame[c])]
+    tensors = [c for c in term.variables if c in frame.columns and is_tensor(frame[c])]
     if len(term.variables) == 1 and (image or tensors):
         return column_reader(frame, term.variables[0], image=image)
     if image or tensors:
@@ -133,20 +132,18 @@ def _single_reader(term: DeepTerm, frame: pd.DataFrame, *, image: bool) -> Reade
 
 
 def _plan_fusion(term: DeepTerm, frame: pd.DataFrame) -> tuple[TermPlan, dict[str, Reader]]:
-    tensors = [c for c in term.variables if c in frame.columns and is_tensor_column(frame[c])]
+    tensors = [c for c in term.variables if c in frame.columns and is_tensor(frame[c])]
     table = tuple(column for column in term.variables if column not in tensors)
     readers: list[Reader] = [column_reader(frame, column, image=False) for column in tensors]
     if table:
         readers.append(table_reader(frame, table, f"table of {term.label}"))
     options = dict(term.options)
-    fusion = lookup(FUSIONS, str(options.pop("fusion", _FUSION)), "fusion")
+    fusion = str(options.pop("fusion", _FUSION))
     encoder_options: dict[str, Any] = {
         key: options.pop(key) for key in _ENCODER_OPTIONS if key in options
     }
-    allowed = [p for p in inspect.signature(fusion).parameters if p not in _FUSION_RESERVED]
-    for option in options:
-        known = dict.fromkeys([*allowed, "fusion", *_ENCODER_OPTIONS])
-        lookup(known, option, f"option of {term.label}")
+    # A trial, so that a wrong name or option is refused before anything is fitted.
+    build_fusion(fusion, {reader.name: _TRIAL_DIM for reader in readers}, options, 0)
     inputs = tuple(
         InputPlan(
             reader.name,

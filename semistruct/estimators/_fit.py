@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.utils import check_random_state
 from torch import nn
 
 from semistruct._validation import is_positive_whole
 from semistruct.design import build_design
 from semistruct.estimators._deep_terms import draw_blueprint
+from semistruct.estimators._input import resolve_device
 from semistruct.estimators._specification import Specification
 from semistruct.exceptions import SpecificationError
 from semistruct.families import Family
@@ -84,23 +84,13 @@ class FitOptions:
                 raise SpecificationError(
                     f"{name} must be a whole number of 1 or more, got {value!r}."
                 )
-        device = estimator.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            torch.device(device)
-        except (RuntimeError, TypeError) as error:
-            raise SpecificationError(
-                f"device must be 'auto' or a device of torch such as 'cpu' or 'cuda:0', got "
-                f"{device!r}."
-            ) from error
         training = TrainingOptions(
             max_epochs=estimator.max_epochs,
             batch_size=estimator.batch_size,
             learning_rate=estimator.learning_rate,
             weight_decay=estimator.weight_decay,
             patience=estimator.patience,
-            device=device,
+            device=resolve_device(estimator.device),
         )
         seed = check_random_state(estimator.random_state).randint(2**31 - 1)
         return cls(

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.validation import _check_feature_names, validate_data
 
 from semistruct._validation import check_length
-from semistruct.exceptions import DataError, DataWarning
+from semistruct.exceptions import DataError, DataWarning, SpecificationError
 
-__all__ = ["as_table", "complete_rows", "response_values"]
+__all__ = ["as_table", "complete_rows", "resolve_device", "response_values"]
 
 
 def as_table(
@@ -108,3 +109,22 @@ def complete_rows(frame: pd.DataFrame, columns: Sequence[str], y: np.ndarray) ->
             stacklevel=4,
         )
     return np.flatnonzero(~incomplete)
+
+
+def resolve_device(device: str) -> str:
+    """The device that is meant: ``"auto"`` is CUDA where there is one.
+
+    Raises
+    ------
+    SpecificationError
+        If torch knows no such device.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise SpecificationError(
+            f"device must be 'auto' or a device of torch such as 'cpu' or 'cuda:0', got {device!r}."
+        ) from error
+    return device

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
 from sklearn.utils.validation import check_is_fitted
 
+from semistruct.estimators._input import resolve_device
 from semistruct.estimators._specification import Specification
 from semistruct.families import Family
 from semistruct.fitting.model import ModelFit
@@ -142,9 +142,7 @@ class ReportingMixin:
         return "model" if self.fit_.deep is None else "sandwich"
 
     def _device(self) -> str:
-        if self.device != "auto":
-            return self.device
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return resolve_device(self.device)
 
 
 def by_term(fitted: ModelFit, values: np.ndarray) -> pd.Series:

@@ -13,7 +13,7 @@ from semistruct.fitting.augmented import fix_smoothing, take_rows, with_columns,
 from semistruct.fitting.folds import make_folds
 from semistruct.fitting.structured import StructuredFit, StructuredProblem, fit_structured
 
-__all__ = ["Calibration", "calibrate", "row_loglik"]
+__all__ = ["Calibration", "calibrate"]
 
 _NESTED_FOLDS = 5
 
@@ -114,7 +114,7 @@ def calibrate(
     return Calibration(gamma, table)
 
 
-def row_loglik(problem: StructuredProblem, eta: np.ndarray) -> np.ndarray:
+def _row_loglik(problem: StructuredProblem, eta: np.ndarray) -> np.ndarray:
     """Weighted log-likelihood of every row, ``(n,)``."""
     with torch.no_grad():
         rows = problem.family.contributions(torch.from_numpy(eta), torch.from_numpy(problem.y))
@@ -148,7 +148,7 @@ class _Nested:
             eta = held_out.offset.copy()
             for k, (block, at) in enumerate(zip(held_out.blocks, fit.slices, strict=True)):
                 eta[:, k] += block.matvec(fit.beta[at])
-            found[inside] = row_loglik(held_out, eta)
+            found[inside] = _row_loglik(held_out, eta)
         return found
 
     def slopes(self, slots: Sequence[int], inside: np.ndarray) -> tuple[np.ndarray, StructuredFit]:
