@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -129,6 +129,8 @@ def build_design(
     terms: TermList,
     frame: pd.DataFrame,
     sample_weight: np.ndarray | None = None,
+    *,
+    intercept: bool = True,
 ) -> Design:
     """Learn the structured design of one parameter from the training rows.
 
@@ -141,6 +143,9 @@ def build_design(
     sample_weight : (n,) array, optional
         Case weights. Rows of weight zero take no part: levels, knots and aliasing are learned
         from the others. The size of a positive weight has no influence here.
+    intercept : bool
+        False where a constant in the predictor means nothing (a free baseline hazard): factors are
+        coded and constant columns dropped as beside an intercept, which then is left out.
 
     Returns
     -------
@@ -171,6 +176,8 @@ def build_design(
     """
     counted = _counted_rows(frame, sample_weight)
     terms = resolve_columns(terms, frame)
+    if not intercept:
+        terms = replace(terms, intercept=True)
     offsets = tuple(piece for piece in terms.offsets if isinstance(piece, Offset))
     for piece in offsets:
         piece.values(counted)
@@ -179,7 +186,7 @@ def build_design(
     parametric = _parametric_term(terms)
     if parametric.formula or parametric.intercept:
         basis, dropped = _identified(parametric.build(counted), counted)
-        bases.append(basis)
+        bases.append(basis if intercept else basis.without([0]))
     bases += [
         term.build(counted)
         for term in terms.structured

@@ -17,7 +17,7 @@ from semistruct.estimators._deep_terms import draw_blueprint
 from semistruct.estimators._input import resolve_device
 from semistruct.estimators._specification import Specification
 from semistruct.exceptions import SpecificationError
-from semistruct.families import Family
+from semistruct.families import Objective
 from semistruct.fitting.deep import fit_deep, noise_scale
 from semistruct.fitting.folds import row_groups
 from semistruct.fitting.gradient import GradientSolver
@@ -113,7 +113,7 @@ def fit_model(
     frame: pd.DataFrame,
     y: np.ndarray,
     sample_weight: np.ndarray,
-    family: Family,
+    family: Objective,
     cluster: np.ndarray | None,
     options: FitOptions,
 ) -> ModelFit:
@@ -124,15 +124,18 @@ def fit_model(
     specification : Specification
         K lists of terms.
     frame : DataFrame of n rows
-    y : (n,) array, validated
+    y : (n, ...) array, validated
     sample_weight : (n,) array
-    family : Family
+    family : Objective
     cluster : (n,) array or None
         Subjects, for folds and a cluster covariance.
     options : FitOptions
     """
     n = len(frame)
-    designs = tuple(build_design(terms, frame, sample_weight) for terms in specification.terms)
+    designs = tuple(
+        build_design(terms, frame, sample_weight, intercept=family.has_intercept)
+        for terms in specification.terms
+    )
     problem = StructuredProblem(
         family=family,
         y=y,

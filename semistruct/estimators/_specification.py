@@ -74,6 +74,7 @@ def specify(
     param_names: Sequence[str],
     *,
     encoders: Collection[str] = (),
+    strata: bool = False,
 ) -> Specification:
     """Resolve a formula, a term, or a mapping of them by parameter, against the table.
 
@@ -86,6 +87,8 @@ def specify(
     param_names : sequence of K str
     encoders : collection of str
         Names of the user's own encoders.
+    strata : bool
+        Whether the model has baselines that ``strata()`` can separate.
 
     Raises
     ------
@@ -121,7 +124,7 @@ def specify(
         resolve_columns(lists.get(name, TermList()), frame, exclude) for name in param_names
     )
     for name, terms in zip(param_names, resolved, strict=True):
-        if terms.strata:
+        if terms.strata and not strata:
             raise SpecificationError(
                 f"strata() in the predictor of {name!r} belongs to survival models with a baseline "
                 "hazard; use C() for a factor."

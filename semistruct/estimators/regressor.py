@@ -120,7 +120,7 @@ class SemiStructuredRegressor(ReportingMixin, RegressorMixin, BaseEstimator):
         share_encoders: bool = False,
         smoothing: Literal["reml", "ml", "gcv"] = "reml",
         n_folds: int = 5,
-        n_repeats: int = 2,
+        n_repeats: int = 3,
         max_epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float = 1e-3,

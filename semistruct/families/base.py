@@ -13,7 +13,14 @@ from torch import Tensor
 
 from semistruct.links import Link
 
-__all__ = ["Curvature", "CurvatureKind", "Family", "Objective", "RowCurvature"]
+__all__ = [
+    "BoundObjective",
+    "Curvature",
+    "CurvatureKind",
+    "Family",
+    "Objective",
+    "RowCurvature",
+]
 
 CurvatureKind = Literal["observed", "expected"]
 
@@ -62,6 +69,39 @@ class RowCurvature(Curvature):
         return H
 
 
+class BoundObjective(ABC):
+    """An objective with the responses and case weights of ``n`` rows: a function of ``eta``.
+
+    The border to numpy: predictors come as float64 arrays ``(n, K)``.
+    """
+
+    @abstractmethod
+    def contributions(self, eta: np.ndarray) -> np.ndarray:
+        """What each row adds to the weighted log-likelihood, ``(n,)``."""
+
+    @abstractmethod
+    def score(self, eta: np.ndarray) -> np.ndarray:
+        """Derivative of the weighted log-likelihood in ``eta``, ``(n, K)``."""
+
+    @abstractmethod
+    def curvature(self, eta: np.ndarray, kind: CurvatureKind = "observed") -> Curvature:
+        """Minus its second derivative, observed or expected."""
+
+    @abstractmethod
+    def score_residuals(self, eta: np.ndarray, blocks: Sequence[Any]) -> np.ndarray:
+        """Contributions of the rows to the score in stacked coefficients, ``(n, P)``.
+
+        Their outer products are the middle of a sandwich covariance.
+        """
+
+    def loglik(self, eta: np.ndarray) -> float:
+        """The weighted log-likelihood; minus infinity where it is not a number."""
+        # A step may be too long by orders of magnitude; it is halved because of the infinity.
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = float(self.contributions(eta).sum())
+        return value if np.isfinite(value) else -np.inf
+
+
 class Objective(ABC):
     """Anything one can maximise in the predictors ``eta`` of shape ``(n, K)``.
 
@@ -71,10 +111,60 @@ class Objective(ABC):
         Names of the K predictors; the first is the one a plain formula string describes.
     separable : bool
         Whether row i's contribution is a function of row i only (False for Cox).
+    has_intercept : bool
+        Whether a constant added to a predictor matters (not for Cox, whose baseline absorbs it).
+    dispersion : tuple (param_name, power) or None
+        When the named parameter ``t`` has a constant predictor, the curvature of the other
+        predictors is proportional to ``t ** -power``, so that it can be estimated by restricted
+        maximum likelihood: ``("scale", 2)`` for the normal, ``("dispersion", 1)`` for the gamma.
     """
 
     param_names: ClassVar[tuple[str, ...]]
     separable: ClassVar[bool]
+    has_intercept: ClassVar[bool] = True
+    dispersion: ClassVar[tuple[str, int] | None] = None
+
+    @property
+    @abstractmethod
+    def links(self) -> tuple[Link, ...]:
+        """K links, ``theta_k = links[k].inverse(eta_k)``; a plain class attribute will do."""
+
+    @abstractmethod
+    def bind(self, y: np.ndarray, weight: np.ndarray) -> BoundObjective:
+        """The objective of these responses ``(n, ...)`` and case weights ``(n,)``."""
+
+    @abstractmethod
+    def batch_loss(self, eta: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        """Minus the log-likelihood per unit of weight, for gradient training.
+
+        From ``eta`` ``(b, K)``, ``y`` ``(b, ...)`` and ``weight`` ``(b,)`` of a mini-batch.
+        Differentiable in ``eta``.
+        """
+
+    def batch_strata(self, y: np.ndarray) -> np.ndarray | None:
+        """Groups ``(n,)`` that every mini-batch should have its share of; None for no such wish."""
+        return None
+
+
+class Family(Objective):
+    """A likelihood whose every parameter has its own additive predictor.
+
+    A family is an immutable value: two instances with the same options are interchangeable. A
+    user's own subclass works without being registered.
+
+    Class attributes
+    ----------------
+    discrete : bool
+        Whether the response takes isolated values.
+    """
+
+    separable: ClassVar[bool] = True
+    discrete: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def support(self) -> str:
+        """The allowed responses in words, for error messages: ``"positive numbers"``."""
 
     @abstractmethod
     def contributions(self, eta: Tensor, y: Tensor) -> Tensor:
@@ -91,37 +181,6 @@ class Objective(ABC):
     @abstractmethod
     def initial_eta(self, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Constant predictors ``(K,)`` to start from, usually the null model's."""
-
-
-class Family(Objective):
-    """A likelihood whose every parameter has its own additive predictor.
-
-    A family is an immutable value: two instances with the same options are interchangeable. A
-    user's own subclass works without being registered.
-
-    Class attributes
-    ----------------
-    dispersion : tuple (param_name, power) or None
-        When the named parameter ``t`` has a constant predictor, the curvature of the other
-        predictors is proportional to ``t ** -power``, so that it can be estimated by restricted
-        maximum likelihood: ``("scale", 2)`` for the normal, ``("dispersion", 1)`` for the gamma.
-    discrete : bool
-        Whether the response takes isolated values.
-    """
-
-    separable: ClassVar[bool] = True
-    dispersion: ClassVar[tuple[str, int] | None] = None
-    discrete: ClassVar[bool] = False
-
-    @property
-    @abstractmethod
-    def support(self) -> str:
-        """The allowed responses in words, for error messages: ``"positive numbers"``."""
-
-    @property
-    @abstractmethod
-    def links(self) -> tuple[Link, ...]:
-        """K links, ``theta_k = links[k].inverse(eta_k)``; a plain class attribute will do."""
 
     @abstractmethod
     def validate(self, y: Any) -> np.ndarray:
@@ -164,6 +223,13 @@ class Family(Objective):
         distribution function reaches ``q``.
         """
 
+    def bind(self, y: np.ndarray, weight: np.ndarray) -> BoundObjective:
+        return _BoundFamily(self, y, weight)
+
+    def batch_loss(self, eta: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        total = (weight * self.contributions(eta, y)).sum()
+        return -total / weight.sum().clamp_min(1e-12)
+
     def mean(self, eta: Tensor) -> Tensor:
         """Mean of the response, ``(..., n)``; NaN or infinite where it does not exist."""
         return self.distribution(eta).mean
@@ -187,3 +253,36 @@ class Family(Objective):
     def theta(self, eta: Tensor) -> Tensor:
         """Parameters on their natural scale, ``(..., n, K)``."""
         return torch.stack([link.inverse(eta[..., k]) for k, link in enumerate(self.links)], dim=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class _BoundFamily(BoundObjective):
+    """Independent rows: everything is the row's own, times its weight."""
+
+    family: Family
+    y: np.ndarray
+    weight: np.ndarray
+
+    def contributions(self, eta: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            rows = self.family.contributions(torch.from_numpy(eta), torch.from_numpy(self.y))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.weight * rows.numpy()
+
+    def score(self, eta: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            score = self.family.score(torch.from_numpy(eta), torch.from_numpy(self.y))
+        return score.numpy() * self.weight[:, None]
+
+    def curvature(self, eta: np.ndarray, kind: CurvatureKind = "observed") -> Curvature:
+        with torch.no_grad():
+            return self.family.curvature(
+                torch.from_numpy(eta),
+                torch.from_numpy(self.y),
+                sample_weight=torch.from_numpy(self.weight),
+                kind=kind,
+            )
+
+    def score_residuals(self, eta: np.ndarray, blocks: Sequence[Any]) -> np.ndarray:
+        score = self.score(eta)
+        return np.hstack([block.dense() * score[:, [k]] for k, block in enumerate(blocks)])

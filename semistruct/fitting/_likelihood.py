@@ -1,15 +1,21 @@
-"""The border between numpy and torch: a family's likelihood as a function of coefficients."""
+"""A likelihood as a function of stacked coefficients."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-import torch
 
-from semistruct.families.base import Curvature, CurvatureKind, Family, RowCurvature
+from semistruct.families.base import (
+    BoundObjective,
+    Curvature,
+    CurvatureKind,
+    Objective,
+    RowCurvature,
+)
 from semistruct.terms.base import DesignBlock
 
 __all__ = ["Dispersion", "Likelihood"]
@@ -65,8 +71,8 @@ class Likelihood:
 
     Attributes
     ----------
-    family : Family
-    y : (n,) array
+    family : Objective
+    y : (n, ...) array
         Response.
     weight : (n,) array
         Case weights, all positive.
@@ -77,13 +83,18 @@ class Likelihood:
         expected curvature of such families is.
     """
 
-    family: Family
+    family: Objective
     y: np.ndarray
     weight: np.ndarray
     blocks: tuple[DesignBlock, ...]
     offset: np.ndarray
     dispersion: Dispersion | None = None
     _cache: _GramCache = field(default_factory=_GramCache, repr=False, compare=False)
+
+    @cached_property
+    def rows(self) -> BoundObjective:
+        """The likelihood as a function of the predictors."""
+        return self.family.bind(self.y, self.weight)
 
     @property
     def n(self) -> int:
@@ -123,18 +134,11 @@ class Likelihood:
 
     def loglik(self, eta: np.ndarray) -> float:
         """Weighted log-likelihood; minus infinity where it is not a number."""
-        with torch.no_grad():
-            rows = self.family.contributions(torch.from_numpy(eta), torch.from_numpy(self.y))
-        # A step may be too long by orders of magnitude; it is halved because of the infinity.
-        with np.errstate(over="ignore", invalid="ignore"):
-            value = float(self.weight @ rows.numpy())
-        return value if np.isfinite(value) else -np.inf
+        return self.rows.loglik(eta)
 
     def score(self, eta: np.ndarray) -> np.ndarray:
-        """Derivative of each row's weighted log-likelihood in its predictors, ``(n, K)``."""
-        with torch.no_grad():
-            score = self.family.score(torch.from_numpy(eta), torch.from_numpy(self.y))
-        return score.numpy() * self.weight[:, None]
+        """Derivative of the weighted log-likelihood in the rows' predictors, ``(n, K)``."""
+        return self.rows.score(eta)
 
     def gradient(self, score: np.ndarray) -> np.ndarray:
         """Derivative in ``beta``, ``(P,)``, from the score ``(n, K)``."""
@@ -143,13 +147,7 @@ class Likelihood:
 
     def curvature(self, eta: np.ndarray, kind: CurvatureKind) -> Curvature:
         """Minus the second derivative in the predictors."""
-        with torch.no_grad():
-            return self.family.curvature(
-                torch.from_numpy(eta),
-                torch.from_numpy(self.y),
-                sample_weight=torch.from_numpy(self.weight),
-                kind=kind,
-            )
+        return self.rows.curvature(eta, kind)
 
     def information(self, eta: np.ndarray, kind: CurvatureKind) -> np.ndarray:
         """Minus the second derivative in ``beta``, ``(P, P)``."""
@@ -181,6 +179,8 @@ class Likelihood:
         """
         if not moves.any():
             return np.zeros(len(moves))
+        if not self.family.separable:
+            return self._general_traces(eta, M, moves, kind)
         apart = None if self.dispersion is None else self.dispersion.parameter
         slopes = {}
         for k in range(len(self.blocks)):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from semistruct.exceptions import UnsupportedCombinationError
+from semistruct.families.base import Family
 from semistruct.fitting._likelihood import Likelihood
 from semistruct.fitting.newton import Point
 from semistruct.fitting.penalties import PenaltySystem
@@ -183,6 +184,11 @@ def saturated_loglik(likelihood: Likelihood, eta: np.ndarray) -> float:
     Found by Newton's method row by row in the first predictor; where it diverges (a count of
     zero) the likelihood has reached its limit long before the iterations end.
     """
+    if not isinstance(likelihood.family, Family):
+        raise UnsupportedCombinationError(
+            f"{likelihood.family} has no saturated model, which method='gcv' compares with; choose "
+            "'reml' or 'ml'."
+        )
     eta = eta.copy()
     start = likelihood.family.initial_eta(torch.from_numpy(likelihood.y)).numpy()
     eta[:, 0] = start[0] + 0.5 * (eta[:, 0] - start[0])
@@ -198,13 +204,12 @@ def saturated_loglik(likelihood: Likelihood, eta: np.ndarray) -> float:
 
 def _improving(likelihood: Likelihood, eta: np.ndarray, step: np.ndarray) -> np.ndarray:
     """Halve each row's step until its own log-likelihood does not fall."""
-    y = torch.from_numpy(likelihood.y)
-    before = likelihood.family.contributions(torch.from_numpy(eta), y).numpy()
+    before = likelihood.rows.contributions(eta)
     trial = eta.copy()
     step = step.copy()
     for _ in range(40):
         trial[:, 0] = eta[:, 0] + step
-        after = likelihood.family.contributions(torch.from_numpy(trial), y).numpy()
+        after = likelihood.rows.contributions(trial)
         worse = ~(after >= before - 1e-12 * (1 + np.abs(before)))
         if not worse.any():
             break

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-import torch
 
 from semistruct.blueprint import Slot
 from semistruct.design import Design
@@ -129,13 +128,8 @@ def noise_scale(
     location, ``1 / sqrt(mean rate)`` for a log rate.
     """
     total = problem.sample_weight.sum()
-    with torch.no_grad():
-        curvature = problem.family.curvature(
-            torch.from_numpy(start.eta),
-            torch.from_numpy(problem.y),
-            sample_weight=torch.from_numpy(problem.sample_weight),
-            kind="expected",
-        )
+    bound = problem.family.bind(problem.y, problem.sample_weight)
+    curvature = bound.curvature(start.eta, "expected")
     ones = DenseBlock(np.ones((len(problem.y), 1)))
     information = np.diag(curvature.gram([ones] * len(problem.designs)))[[s.param for s in slots]]
     usable = np.isfinite(information) & (information > 0)

@@ -10,7 +10,7 @@ import torch
 
 from semistruct.design import Design
 from semistruct.exceptions import SpecificationError
-from semistruct.families.base import Family
+from semistruct.families.base import Family, Objective
 from semistruct.fitting._likelihood import Dispersion, Likelihood
 from semistruct.fitting.criteria import CRITERIA, CriterionValue, SmoothingMethod
 from semistruct.fitting.newton import (
@@ -40,8 +40,8 @@ class StructuredProblem:
 
     Attributes
     ----------
-    family : Family
-    y : (n,) array
+    family : Objective
+    y : (n, ...) array
         Validated response.
     designs : tuple of K Design
         Names, penalties and fixed smoothing parameters are read from them.
@@ -52,7 +52,7 @@ class StructuredProblem:
         Case weights; a row of weight zero is absent.
     """
 
-    family: Family
+    family: Objective
     y: np.ndarray
     designs: tuple[Design, ...]
     blocks: tuple[DesignBlock, ...]
@@ -111,7 +111,7 @@ class Engine:
         y, weight, offset = problem.y, problem.sample_weight, problem.offset
         blocks = tuple(problem.blocks)
         rows = np.flatnonzero(weight > 0)
-        if rows.size < y.size:
+        if rows.size < len(y):
             y, weight, offset = y[rows], weight[rows], offset[rows]
             blocks = tuple(block.take(rows) for block in blocks)
         data = (np.ascontiguousarray(y), np.ascontiguousarray(weight, dtype=float))
@@ -241,7 +241,7 @@ class Engine:
 
 
 def _profiled(
-    family: Family, designs: tuple[Design, ...], likelihood: Likelihood
+    family: Objective, designs: tuple[Design, ...], likelihood: Likelihood
 ) -> Dispersion | None:
     """The family's dispersion, when its predictor is one unpenalised intercept (and offsets)."""
     if family.dispersion is None or len(likelihood.blocks) < 2:
@@ -257,10 +257,12 @@ def _profiled(
 
 
 def _null_model(
-    family: Family, y: np.ndarray, weight: np.ndarray, offset: np.ndarray
+    family: Objective, y: np.ndarray, weight: np.ndarray, offset: np.ndarray
 ) -> tuple[np.ndarray, float, float]:
     """Constants ``(K,)`` of the model of intercepts, the floor of ``log t``, its likelihood."""
     K = offset.shape[1]
+    if not family.has_intercept or not isinstance(family, Family):
+        return np.zeros(K), -np.inf, family.bind(y, weight).loglik(offset)
     ones = tuple(DenseBlock(np.ones((y.size, 1))) for _ in range(K))
     at = None
     if family.dispersion is not None:

@@ -90,7 +90,7 @@ class GradientSolver(MemberSolver):
             total, count = 0.0, 0
             net.train()
             for _ in range(plan.epochs_per_round):
-                order = rng.permutation(train)
+                order = model.shuffled(train, rng)
                 for start in range(0, len(order), plan.batch_size):
                     optimiser.zero_grad(set_to_none=True)
                     loss = model.loss(order[start : start + plan.batch_size])
@@ -198,7 +198,10 @@ class _JointModel:
         self.problem, self.net, self.device = problem, net, device
         self.family = structured.family
         self.dtype = torch.get_default_dtype()
-        self.y = self._tensor(structured.y)
+        # Follow-up times keep all their digits: rounding could tie them.
+        digits = self.dtype if self.family.separable else torch.float64
+        self.y = torch.as_tensor(structured.y, dtype=digits, device=device)
+        self.strata = self.family.batch_strata(structured.y)
         self.offset = self._tensor(structured.offset)
         self.weight = self._tensor(structured.sample_weight)
         self.white = _white_designs(problem)
@@ -220,26 +223,33 @@ class _JointModel:
             columns[k] = columns[k] + scores[:, t]
         return torch.stack(columns, dim=1) + self.offset[rows]
 
+    def shuffled(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The rows in an order whose every stretch has its share of every batch stratum."""
+        order = rng.permutation(rows)
+        if self.strata is None:
+            return order
+        codes = self.strata[order]
+        place = np.empty(len(order))
+        for code in np.unique(codes):
+            members = np.flatnonzero(codes == code)
+            place[members] = (np.arange(len(members)) + rng.random()) / len(members)
+        return order[np.argsort(place, kind="stable")]
+
     def loss(self, rows: np.ndarray) -> Tensor:
         """Minus the penalised log-likelihood per unit of weight, estimated from ``rows``."""
-        weight = self.weight[rows]
-        fit = -(weight * self.family.contributions(self.eta(rows), self.y[rows])).sum()
+        fit = self.family.batch_loss(self.eta(rows), self.y[rows], self.weight[rows])
         penalty = sum(
             (0.5 * (b @ M @ b) for b, M in zip(self.b, self.penalty, strict=True)),
             start=torch.zeros((), device=self.device),
         )
-        return fit / weight.sum().clamp_min(1e-12) + penalty
+        return fit + penalty
 
     @torch.no_grad()
     def loss_on(self, rows: np.ndarray) -> float:
         """Minus the mean log-likelihood of ``rows``, in evaluation mode."""
         self.net.eval()
-        total = 0.0
-        for start in range(0, len(rows), 256):
-            chunk = rows[start : start + 256]
-            found = self.family.contributions(self.eta(chunk), self.y[chunk])
-            total -= float((self.weight[chunk] * found).sum())
-        value = total / max(float(self.weight[rows].sum()), 1e-12)
+        chunks = [self.eta(rows[start : start + 256]) for start in range(0, len(rows), 256)]
+        value = float(self.family.batch_loss(torch.cat(chunks), self.y[rows], self.weight[rows]))
         return value if math.isfinite(value) else math.inf
 
     def _tensor(self, values: np.ndarray) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 
 from semistruct._validation import check_length
 from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
-from semistruct.families.base import RowCurvature
+from semistruct.families.base import Family, RowCurvature
 from semistruct.fitting._likelihood import Dispersion, Likelihood
 from semistruct.fitting.structured import StructuredFit, StructuredProblem
 from semistruct.linalg import penalised_cholesky
@@ -87,16 +87,27 @@ def covariance(
         raise UnsupportedCombinationError(
             f"the {kind} covariance does not depend on the dispersion; leave dispersion out."
         )
-    rows, scores = score_rows(fit, problem)
+    rows = np.flatnonzero(problem.sample_weight > 0)
     blocks = [block.take(rows) for block in problem.blocks]
-    if kind == "sandwich":
-        middle = RowCurvature(scores[:, :, None] * scores[:, None, :]).gram(blocks)
+    codes, G = np.zeros(0, dtype=int), 0
+    if kind == "cluster":
+        codes, G = _clusters(cluster, problem.y.shape[0], rows)
+        factor = G / (G - 1) if small_sample else 1.0
+    else:
         n = fit.n_effective
         factor = n / max(n - fit.edf_total, 1.0) if small_sample else 1.0
+    if not problem.family.separable:
+        bound = problem.family.bind(problem.y[rows], problem.sample_weight[rows])
+        scores = bound.score_residuals(np.ascontiguousarray(fit.eta[rows]), blocks)
+        if kind == "cluster":
+            scores = _sums_by(scores, codes, G)
+        middle = scores.T @ scores
     else:
-        codes, G = _clusters(cluster, problem.y.shape[0], rows)
-        middle = _cluster_middle(blocks, scores, codes, G)
-        factor = G / (G - 1) if small_sample else 1.0
+        scores = score_rows(fit, problem)[1]
+        if kind == "cluster":
+            middle = _cluster_middle(blocks, scores, codes, G)
+        else:
+            middle = RowCurvature(scores[:, :, None] * scores[:, None, :]).gram(blocks)
     bread = _observed_bread(fit, problem, rows, blocks)
     full = bread @ (factor * middle + fit.S_lam) @ bread
     return (full + full.T) / 2
@@ -126,12 +137,10 @@ def _observed_bread(
 def score_rows(fit: StructuredFit, problem: StructuredProblem) -> tuple[np.ndarray, np.ndarray]:
     """Rows of positive weight, and their weighted scores ``w_i dl_i/d eta_i``, ``(n', K)``."""
     rows = np.flatnonzero(problem.sample_weight > 0)
-    with torch.no_grad():
-        scores = problem.family.score(
-            torch.from_numpy(np.ascontiguousarray(fit.eta[rows])),
-            torch.from_numpy(np.ascontiguousarray(problem.y[rows])),
-        ).numpy()
-    return rows, scores * problem.sample_weight[rows, None]
+    bound = problem.family.bind(
+        np.ascontiguousarray(problem.y[rows]), np.ascontiguousarray(problem.sample_weight[rows])
+    )
+    return rows, bound.score(np.ascontiguousarray(fit.eta[rows]))
 
 
 def pearson_dispersion(fit: StructuredFit, problem: StructuredProblem) -> float:
@@ -151,7 +160,8 @@ def pearson_dispersion(fit: StructuredFit, problem: StructuredProblem) -> float:
     Fletcher (2012), Estimating overdispersion when fitting a generalized linear model to sparse
     data, Biometrika 99, 230-237.
     """
-    if fit.dispersion_column is None:
+    family = problem.family
+    if fit.dispersion_column is None or not isinstance(family, Family):
         raise UnsupportedCombinationError(
             "a Pearson dispersion needs a family with a dispersion whose predictor is constant; "
             f"{problem.family!r} is fitted without one here."
@@ -163,10 +173,10 @@ def pearson_dispersion(fit: StructuredFit, problem: StructuredProblem) -> float:
     h = torch.zeros_like(eta)
     h[:, 0] = 1e-5 * (1 + eta[:, 0].abs())
     with torch.no_grad():
-        mu = problem.family.mean(eta).numpy()
-        variance = problem.family.variance(eta).numpy()
-        up, down = problem.family.variance(eta + h), problem.family.variance(eta - h)
-        rise = (problem.family.mean(eta + h) - problem.family.mean(eta - h)).numpy()
+        mu = family.mean(eta).numpy()
+        variance = family.variance(eta).numpy()
+        up, down = family.variance(eta + h), family.variance(eta - h)
+        rise = (family.mean(eta + h) - family.mean(eta - h)).numpy()
     slope = (up - down).numpy() / rise
     pearson = float((weight * (y - mu) ** 2 / variance).sum())
     pearson /= max(fit.n_effective - fit.edf_total, 1e-6 * fit.n_effective)
@@ -201,6 +211,12 @@ def _clusters(cluster: Any, n: int, rows: np.ndarray) -> tuple[np.ndarray, int]:
     if len(levels) < 2:
         raise DataError("the cluster covariance needs two or more clusters, got one.")
     return codes, len(levels)
+
+
+def _sums_by(rows: np.ndarray, codes: np.ndarray, G: int) -> np.ndarray:
+    """Sums of rows by cluster, ``(G, P)``."""
+    member = sp.csr_array((np.ones(len(codes)), (codes, np.arange(len(codes)))), (G, len(codes)))
+    return np.asarray(member @ rows)
 
 
 def _cluster_middle(

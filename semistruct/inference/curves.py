@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy.spatial import cKDTree
 from scipy.stats import norm, t
 
@@ -221,14 +220,19 @@ def partial_residuals(fit: ModelFit, param: str, label: str) -> np.ndarray:
     term = _term(fit, param, label)
     problem, marginal = fit.problem, fit.marginal
     k = problem.family.param_names.index(param)
-    eta, y = torch.from_numpy(marginal.eta), torch.from_numpy(problem.y)
-    with torch.no_grad():
-        score = problem.family.score(eta, y).numpy()[:, k]
-        curvature = problem.family.curvature(eta, y, kind="expected")
-    if not isinstance(curvature, RowCurvature):
+    family = problem.family
+    if not family.separable:
         raise UnsupportedCombinationError(
             f"partial residuals need a likelihood that is a sum over rows, and "
-            f"{type(problem.family).__name__} is not; leave residuals out."
+            f"{type(family).__name__} is not; leave residuals out."
+        )
+    bound = family.bind(problem.y, np.ones(len(problem.y)))
+    score = bound.score(marginal.eta)[:, k]
+    curvature = bound.curvature(marginal.eta, "expected")
+    if not isinstance(curvature, RowCurvature):
+        raise UnsupportedCombinationError(
+            f"partial residuals need the curvature of single rows, which {type(family).__name__} "
+            "does not give; leave residuals out."
         )
     information = curvature.w[:, k, k]
     usable = (information > 0) & (problem.sample_weight > 0)

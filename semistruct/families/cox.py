@@ -1,0 +1,195 @@
+"""The Cox model: a partial likelihood whose baseline hazard is left free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semistruct.exceptions import SpecificationError
+from semistruct.families.base import BoundObjective, Curvature, CurvatureKind, Objective
+from semistruct.links import LINKS, Link
+from semistruct.losses import (
+    CoxHessian,
+    CoxRiskSets,
+    cox_hessian,
+    cox_partial_likelihood,
+    cox_score_residuals,
+)
+from semistruct.losses.cox import Ties
+
+__all__ = ["BoundCox", "CoxCurvature", "CoxPartialLikelihood"]
+
+# Columns of an encoded follow-up.
+ENTRY, TIME, EVENT, STRATUM = range(4)
+
+
+@dataclass(frozen=True)
+class CoxPartialLikelihood(Objective):
+    """Log partial likelihood of one predictor, the log hazard ratio.
+
+    Parameters
+    ----------
+    ties : {"efron", "breslow"}
+
+    Notes
+    -----
+    The response of a row is ``(entry, time, event, stratum)``, all numbers, so that rows can be
+    taken like those of any response; see :meth:`encode`. A row has no likelihood of its own: what
+    a set of rows contributes depends on who else is at risk.
+
+    References
+    ----------
+    Cox (1972), J. R. Stat. Soc. B 34; Efron (1977), JASA 72; Breslow (1974), Biometrics 30.
+    """
+
+    ties: Ties = "efron"
+
+    param_names: ClassVar[tuple[str, ...]] = ("log_hazard",)
+    separable: ClassVar[bool] = False
+    has_intercept: ClassVar[bool] = False
+    links: ClassVar[tuple[Link, ...]] = (LINKS["identity"],)
+
+    def __post_init__(self) -> None:
+        if self.ties not in ("efron", "breslow"):
+            raise SpecificationError(f"ties must be 'efron' or 'breslow', got {self.ties!r}.")
+
+    @staticmethod
+    def encode(
+        time: np.ndarray,
+        event: np.ndarray,
+        entry: np.ndarray | None = None,
+        stratum: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Follow-up as an array ``(n, 4)``; without entry a row is at risk from the start."""
+        n = len(time)
+        started = np.full(n, -np.inf) if entry is None else entry
+        return np.column_stack([started, time, event, np.zeros(n) if stratum is None else stratum])
+
+    def bind(self, y: np.ndarray, weight: np.ndarray) -> BoundCox:
+        risk_sets = _risk_sets(y[:, ENTRY], y[:, TIME], y[:, EVENT], y[:, STRATUM])
+        plain = bool((weight == 1.0).all())
+        return BoundCox(risk_sets, None if plain else weight, self.ties)
+
+    def batch_loss(self, eta: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        """Risk sets are those within the batch; per unit of weight of its events."""
+        return cox_partial_likelihood(
+            eta[:, 0],
+            risk_sets=_risk_sets(y[:, ENTRY], y[:, TIME], y[:, EVENT], y[:, STRATUM]),
+            weights=weight,
+            ties=self.ties,
+            reduction="mean",
+        )
+
+    def batch_strata(self, y: np.ndarray) -> np.ndarray:
+        return y[:, EVENT].astype(int)
+
+
+def _risk_sets(entry: Any, time: Any, event: Any, stratum: Any) -> CoxRiskSets:
+    """Risk sets from encoded columns; entry and strata are left out where they do nothing."""
+    device = time.device if isinstance(time, Tensor) else None
+    entry, time, event, stratum = (
+        np.asarray(torch.as_tensor(c).cpu()) for c in (entry, time, event, stratum)
+    )
+    return CoxRiskSets.from_data(
+        time,
+        event,
+        entry if np.isfinite(entry).any() else None,
+        stratum if len(stratum) and (stratum != stratum[0]).any() else None,
+        device=device,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class CoxCurvature(Curvature):
+    """Curvature of a partial likelihood: ``diag(d) - R' R``, never formed."""
+
+    hessian: CoxHessian
+    dense: _DenseDesign
+
+    def gram(self, blocks: Sequence[Any]) -> np.ndarray:
+        (block,) = blocks
+        if not block.shape[1]:
+            return np.zeros((0, 0))
+        return self.hessian.gram(self.dense.of(block)).numpy()
+
+
+class _DenseDesign:
+    """The dense columns of the last block asked for, as every Newton step asks for the same."""
+
+    def __init__(self) -> None:
+        self._block: Any = None
+        self._columns: np.ndarray | None = None
+
+    def of(self, block: Any) -> np.ndarray:
+        if self._columns is None or self._block is not block:
+            self._block, self._columns = block, block.dense()
+        return self._columns
+
+
+@dataclass(frozen=True, eq=False)
+class BoundCox(BoundObjective):
+    """A partial likelihood with its risk sets, sorted once.
+
+    Attributes
+    ----------
+    risk_sets : CoxRiskSets
+    weight : (n,) array or None
+    ties : {"efron", "breslow"}
+    """
+
+    risk_sets: CoxRiskSets
+    weight: np.ndarray | None
+    ties: Ties
+    _dense: _DenseDesign = field(default_factory=_DenseDesign, repr=False)
+    _last: list[tuple[np.ndarray, CoxHessian]] = field(default_factory=list, repr=False)
+
+    def contributions(self, eta: np.ndarray) -> np.ndarray:
+        return -self._loss(eta, "none")
+
+    def loglik(self, eta: np.ndarray) -> float:
+        value = -float(self._loss(eta, "sum")) if np.isfinite(eta).all() else -np.inf
+        return value if np.isfinite(value) else -np.inf
+
+    def score(self, eta: np.ndarray) -> np.ndarray:
+        event = self.risk_sets.event.numpy()
+        weighted = event if self.weight is None else event * self.weight
+        return (weighted - self.hessian(eta).diagonal.numpy())[:, None]
+
+    def curvature(self, eta: np.ndarray, kind: CurvatureKind = "observed") -> Curvature:
+        """The observed one; the partial likelihood has no other."""
+        return CoxCurvature(self.hessian(eta), self._dense)
+
+    def score_residuals(self, eta: np.ndarray, blocks: Sequence[Any]) -> np.ndarray:
+        """Lin and Wei's (1989), weighted."""
+        (block,) = blocks
+        residuals = cox_score_residuals(
+            eta[:, 0], self._dense.of(block), self.risk_sets, weights=self.weight, ties=self.ties
+        )
+        return residuals.numpy()
+
+    def hessian(self, eta: np.ndarray) -> CoxHessian:
+        """The Hessian of the negative log partial likelihood at ``eta`` ``(n, 1)``.
+
+        The last one is kept: score and curvature are asked for at the same place.
+        """
+        if self._last and np.array_equal(self._last[0][0], eta):
+            return self._last[0][1]
+        found = cox_hessian(eta[:, 0], self.risk_sets, weights=self.weight, ties=self.ties)
+        self._last[:] = [(eta.copy(), found)]
+        return found
+
+    def _loss(self, eta: np.ndarray, reduction: Any) -> np.ndarray:
+        with torch.no_grad():
+            loss = cox_partial_likelihood(
+                torch.from_numpy(np.ascontiguousarray(eta[:, 0])),
+                risk_sets=self.risk_sets,
+                weights=None if self.weight is None else torch.from_numpy(self.weight),
+                ties=self.ties,
+                reduction=reduction,
+            )
+        return loss.numpy()
