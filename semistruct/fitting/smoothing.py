@@ -25,8 +25,12 @@ _LOWEST, _HIGHEST = 1e-8, 1e8
 
 
 def start_smoothing(penalties: PenaltySystem, H: np.ndarray) -> np.ndarray:
-    """``0.1 tr(H_jj) / tr(S_j)`` for each penalty, ``(J,)``."""
-    return 0.1 * penalties.scales(H)
+    """``0.001 tr(H_jj) / tr(S_j)`` for each penalty, ``(J,)``.
+
+    Little smoothing: of several maxima of the criterion, those with straight curves have the widest
+    surroundings, and an iteration that starts among them does not find the others.
+    """
+    return 0.001 * penalties.scales(H)
 
 
 def smoothing_bounds(penalties: PenaltySystem, H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -147,8 +147,7 @@ def _notes(fit: ModelFit, estimand: Estimand) -> list[str]:
         ]
         if closed:
             notes.append(
-                f"{', '.join(closed)} did not improve unseen rows by more than one standard error "
-                "and is not used in predictions."
+                f"{', '.join(closed)} did not improve the prediction of unseen rows and is not used."
             )
     dropped = [name for design in fit.problem.designs for name in design.dropped]
     if dropped:

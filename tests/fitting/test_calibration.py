@@ -53,17 +53,21 @@ def test_noise_is_dropped_and_never_turned_round(data):
         found = calibrated(y, rng.normal(size=(N, 1)), frame)
         assert found.gamma[0] >= 0
         kept += int(found.gamma[0] > 0)
-    # A gain above one standard error happens to noise in well under a fifth of data sets.
+    # An out-of-fold gain happens to noise in about a sixth of data sets.
     assert kept <= 8
     assert calibrated(y, -signal[:, None], frame).gamma[0] == 0
 
 
 def test_of_two_slots_the_useless_one_goes(data):
     frame, signal, y, _ = data
-    useless = np.random.default_rng(11).normal(size=N)
-    found = calibrated(y, np.column_stack([useless, signal]), frame)
-    assert found.gamma[0] == 0
-    assert found.gamma[1] == pytest.approx(1.0, abs=0.12)
+    useless = np.zeros(12)
+    for seed in range(12):
+        noise = np.random.default_rng(seed).normal(size=N)
+        found = calibrated(y, np.column_stack([noise, signal]), frame)
+        useless[seed] = found.gamma[0]
+        assert found.gamma[1] == pytest.approx(1.0, abs=0.12)
+    assert (useless == 0).sum() >= 8
+    assert useless.mean() < 0.03
 
 
 def test_without_the_gate_slopes_are_kept_but_not_below_zero(data):
