@@ -147,7 +147,7 @@ def _notes(fit: ModelFit, estimand: Estimand) -> list[str]:
         ]
         if closed:
             notes.append(
-                f"{', '.join(closed)} did not improve the prediction of unseen rows and is not used."
+                f"{', '.join(closed)} did not help on unseen rows and is not used in predictions."
             )
     dropped = [name for design in fit.problem.designs for name in design.dropped]
     if dropped:
