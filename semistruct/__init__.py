@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from semistruct import datasets, families, losses, nn
 from semistruct.columns import ImageArray, TensorArray, as_image_array
-from semistruct.estimators import SemiStructuredRegressor
+from semistruct.estimators import CoxPH, SemiStructuredRegressor
 from semistruct.exceptions import (
     ConvergenceWarning,
     DataError,
@@ -18,6 +18,7 @@ from semistruct.terms import cnn, deep, encoder, linear, mlp, offset, re, s, te,
 
 __all__ = [
     "ConvergenceWarning",
+    "CoxPH",
     "DataError",
     "DataWarning",
     "ImageArray",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from semistruct.estimators.cox import CoxPH
 from semistruct.estimators.regressor import SemiStructuredRegressor
 
-__all__ = ["SemiStructuredRegressor"]
+__all__ = ["CoxPH", "SemiStructuredRegressor"]

@@ -85,7 +85,7 @@ def response_values(y: Any, n: int) -> np.ndarray:
     return np.require(values, requirements="W")  # torch warns of memory it may not write to
 
 
-def complete_rows(frame: pd.DataFrame, columns: Sequence[str], y: np.ndarray) -> np.ndarray:
+def complete_rows(frame: pd.DataFrame, columns: Sequence[str], y: np.ndarray | None) -> np.ndarray:
     """Positions of the rows with no missing value in ``columns`` or ``y``; warns of the others.
 
     Raises
@@ -93,7 +93,7 @@ def complete_rows(frame: pd.DataFrame, columns: Sequence[str], y: np.ndarray) ->
     DataError
         If no row is complete.
     """
-    incomplete = np.asarray(pd.isna(y), dtype=bool).copy()
+    incomplete = np.zeros(len(frame), bool) if y is None else np.array(pd.isna(y), dtype=bool)
     for name in columns:
         if name in frame.columns:
             incomplete |= frame[name].isna().to_numpy()

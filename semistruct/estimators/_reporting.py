@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from semistruct.estimators._input import resolve_device
 from semistruct.estimators._specification import Specification
-from semistruct.families import Family
+from semistruct.families import Objective
 from semistruct.fitting.model import ModelFit
 from semistruct.inference.covariance import CovarianceKind
 from semistruct.inference.effects import Estimand, covariance_of_effects, effects_table
@@ -33,7 +33,7 @@ class ReportingMixin:
     cov_type: CovarianceKind | None
     device: str
     fit_: ModelFit
-    family_: Family
+    family_: Objective
     specification_: Specification
     response_name_: str
 

@@ -57,10 +57,16 @@ class Specification:
             for term in (*terms.structured, *terms.offsets)
             for name in term.reads
         ]
+        read += self.strata
         for term in (term for terms in self.terms for term in terms.deep):
             if isinstance(term, DeepTerm) and term.encoder in _READ_TABLES:
                 read += [c for c in term.variables if c in frame and not is_tensor(frame[c])]
         return tuple(dict.fromkeys(read))
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """The columns named by ``strata()``."""
+        return tuple(dict.fromkeys(name for terms in self.terms for name in terms.strata))
 
     @property
     def cluster(self) -> str | None:

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from semistruct._validation import check_length, check_sample_weight
-from semistruct.estimators._fit import FitOptions, fit_model
-from semistruct.estimators._input import as_table, complete_rows, response_values
-from semistruct.estimators._reporting import ReportingMixin, by_term
-from semistruct.estimators._specification import Formula, Specification, specify
+from semistruct.estimators._base import SemiStructuredEstimator
+from semistruct.estimators._input import response_values
+from semistruct.estimators._specification import Formula, Specification
 from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
-from semistruct.families import Family, resolve_family
+from semistruct.families import Family, Objective, resolve_family
 from semistruct.terms import ResponseCall
 
 __all__ = ["SemiStructuredRegressor"]
 
 
-class SemiStructuredRegressor(ReportingMixin, RegressorMixin, BaseEstimator):
+class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
     """Regression whose every distribution parameter has additive and deep terms.
 
     Parameters
@@ -111,6 +108,8 @@ class SemiStructuredRegressor(ReportingMixin, RegressorMixin, BaseEstimator):
     0.5
     """
 
+    family_: Family
+
     def __init__(
         self,
         formula: Formula | Mapping[str, Formula] = None,
@@ -155,84 +154,6 @@ class SemiStructuredRegressor(ReportingMixin, RegressorMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.progress = progress
         self.random_state = random_state
-
-    def fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, *, groups: Any = None
-    ) -> SemiStructuredRegressor:
-        """Fit the table model and, where there are deep terms, the networks.
-
-        Parameters
-        ----------
-        X : DataFrame, or array of shape (n, p) where no picture is used
-        y : array-like of shape (n,), optional
-            The response, unless the formula names it.
-        sample_weight : array-like of shape (n,), optional
-            Case weights; a row of weight zero behaves as if it were absent.
-        groups : array-like of shape (n,), optional
-            Subjects: rows of one subject stay in one fold of the cross-fit, as rows of one
-            picture do. By default the column named by ``cluster()``.
-
-        Raises
-        ------
-        SpecificationError
-            If the formula or an option makes no sense.
-        DataError
-            If the table or the response cannot be used. The estimator is then not fitted.
-        """
-        self._forget()
-        try:
-            self._fit(X, y, sample_weight, groups)
-        except BaseException:
-            self._forget()
-            raise
-        return self
-
-    def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
-        frame = as_table(self, X, reset=True)
-        family = resolve_family(self.family)
-        specification = specify(
-            self.formula, frame, family.param_names, encoders=tuple(self.encoders or ())
-        )
-        given = self._response(specification, frame, y)
-        y = response_values(given, len(frame))
-        weight = check_sample_weight(sample_weight, len(frame))
-        cluster = self._groups(specification, frame, groups)
-        if self.missing not in ("raise", "drop"):
-            raise SpecificationError(f"missing must be 'raise' or 'drop', got {self.missing!r}.")
-        rows = np.flatnonzero(weight > 0)
-        if self.missing == "drop":
-            rows = rows[complete_rows(frame.iloc[rows], specification.tabular(frame), y[rows])]
-        if len(rows) < len(frame):
-            frame, y, weight = frame.iloc[rows], y[rows], weight[rows]
-            cluster = None if cluster is None else cluster[rows]
-        options = FitOptions.of(self)
-        fitted = fit_model(
-            specification, frame, family.validate(y), weight, family, cluster, options
-        )
-        name = specification.response if isinstance(specification.response, str) else None
-        self.response_name_ = name or str(getattr(given, "name", None) or "y")
-        self.specification_ = specification
-        self.fit_ = fitted
-        self.family_ = family
-        self.n_iter_ = max(1, fitted.marginal.n_iter)
-        self.loglik_ = fitted.marginal.loglik
-        self.loglik_null_ = fitted.marginal.loglik_null
-        self.edf_ = by_term(fitted, fitted.marginal.edf)
-        labels = [
-            (param, penalty.label)
-            for param, design in zip(family.param_names, fitted.problem.designs, strict=True)
-            for penalty in design.penalties
-        ]
-        self.smoothing_ = pd.Series(
-            fitted.marginal.smoothing,
-            index=pd.MultiIndex.from_tuples(labels, names=["parameter", "term"]),
-            dtype=float,
-        )
-        self.history_ = (
-            fitted.deep.crossfit.history
-            if fitted.deep is not None
-            else pd.DataFrame(columns=["epoch", "train_loss", "stop_loss", "member"])
-        )
 
     def predict(self, X: Any) -> np.ndarray:
         """Mean of the response, ``(n,)``."""
@@ -293,44 +214,34 @@ class SemiStructuredRegressor(ReportingMixin, RegressorMixin, BaseEstimator):
         values = self.family_.validate(response_values(y, len(eta)))
         return self.family_.contributions(eta, torch.from_numpy(values)).numpy()
 
-    def _response(self, specification: Specification, frame: pd.DataFrame, y: Any) -> Any:
+    def _objective(self) -> Family:
+        return resolve_family(self.family)
+
+    def _response(
+        self, specification: Specification, frame: pd.DataFrame, y: Any
+    ) -> tuple[np.ndarray, str]:
         left = specification.response
-        if left is None:
-            return y
         if isinstance(left, ResponseCall):
             raise UnsupportedCombinationError(
                 f"a response {left.name}(...) needs a survival model; this regressor takes one "
                 "column of numbers."
             )
-        if y is not None:
-            raise SpecificationError(
-                f"the response is given twice: as {left!r} in the formula and as y. Leave one out."
-            )
-        if left not in frame.columns:
-            raise DataError(f"the table has no column {left!r}, which the formula names.")
-        return frame[left]
+        if left is not None:
+            if y is not None:
+                raise SpecificationError(
+                    f"the response is given twice: as {left!r} in the formula and as y. Leave one "
+                    "out."
+                )
+            if left not in frame.columns:
+                raise DataError(f"the table has no column {left!r}, which the formula names.")
+            y = frame[left]
+        name = left or str(getattr(y, "name", None) or "y")
+        return response_values(y, len(frame)), name
 
-    def _groups(
-        self, specification: Specification, frame: pd.DataFrame, groups: Any
-    ) -> np.ndarray | None:
-        if groups is not None:
-            check_length(len(frame), groups, "groups")
-            return np.asarray(groups, dtype=object)
-        if specification.cluster is None:
-            return None
-        if specification.cluster not in frame.columns:
-            raise DataError(f"the table has no column {specification.cluster!r} for cluster().")
-        return frame[specification.cluster].to_numpy(dtype=object)
-
-    def _new_rows(self, X: Any) -> pd.DataFrame:
-        check_is_fitted(self)
-        if isinstance(X, pd.DataFrame) and self.formula is not None:
-            return as_table(self, X, reset=False, every_column=False)
-        return as_table(self, X, reset=False)
+    def _encoded(
+        self, objective: Objective, specification: Specification, frame: pd.DataFrame, y: Any
+    ) -> np.ndarray:
+        return cast(Family, objective).validate(y)
 
     def _eta(self, frame: pd.DataFrame) -> torch.Tensor:
         return torch.from_numpy(self.fit_.eta(frame, self._device()))
-
-    def _forget(self) -> None:
-        for name in [name for name in vars(self) if name.endswith("_")]:
-            delattr(self, name)

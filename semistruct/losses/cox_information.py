@@ -131,16 +131,39 @@ class CoxDerivatives:
 
 
 def cox_hessian(
-    eta: Any, risk_sets: CoxRiskSets, *, weights: Any = None, ties: Ties = "efron"
+    eta: Any,
+    risk_sets: CoxRiskSets,
+    *,
+    weights: Any = None,
+    ties: Ties = "efron",
+    time_weights: Any = None,
 ) -> CoxHessian:
-    """The Hessian in ``eta`` as an operator; parameters are those of :func:`cox_derivatives`."""
+    """The Hessian in ``eta`` as an operator.
+
+    Parameters
+    ----------
+    eta, risk_sets, weights, ties
+        As in :func:`cox_derivatives`.
+    time_weights : (K,) tensor or array, optional
+        What each event time (``risk_sets.time``) counts, not negative: the Hessian of the loss
+        whose terms are multiplied so.
+    """
     eta = as_vector(eta, risk_sets)
     problem = cox_problem(eta, weights, risk_sets, ties)
-    return _hessian(problem, problem.evaluate(eta)[1])
+    return _hessian(problem, problem.evaluate(eta)[1], time_weights)
 
 
-def _hessian(problem: CoxProblem, moments: RiskMoments) -> CoxHessian:
+def _hessian(problem: CoxProblem, moments: RiskMoments, time_weights: Any = None) -> CoxHessian:
     first, extra = problem.coefficients()
+    if time_weights is not None:
+        factor = torch.as_tensor(time_weights).to(first)
+        if factor.shape != first.shape or not bool((factor >= 0).all()):
+            raise DataError(
+                f"time_weights must be {first.shape[-1]} numbers, one for each event time, not "
+                f"negative; got shape {tuple(factor.shape)}."
+            )
+        at_times = problem.at_events(problem.weights) * factor
+        first, extra = problem.rule.coefficients(at_times, problem.risk_sets)
     diagonal = moments.spread(first, extra, positive=True)
     return CoxHessian(diagonal, moments, first, extra)
 

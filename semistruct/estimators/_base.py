@@ -1,0 +1,155 @@
+"""What every estimator with one formula does: checks, fits, forgets a failed fit."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from semistruct._validation import check_length, check_sample_weight
+from semistruct.estimators._fit import FitOptions, fit_model
+from semistruct.estimators._input import as_table, complete_rows
+from semistruct.estimators._reporting import ReportingMixin, by_term
+from semistruct.estimators._specification import Formula, Specification, specify
+from semistruct.exceptions import DataError, SpecificationError
+from semistruct.families import Objective
+
+__all__ = ["SemiStructuredEstimator"]
+
+
+class SemiStructuredEstimator(ReportingMixin, BaseEstimator):
+    """A model with additive and deep terms and one likelihood."""
+
+    formula: Formula | Mapping[str, Formula]
+    encoders: Mapping[str, nn.Module] | None
+    missing: str
+
+    _has_strata: ClassVar[bool] = False
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, groups: Any = None) -> Any:
+        """Fit the table model and, where there are deep terms, the networks.
+
+        Parameters
+        ----------
+        X : DataFrame, or array of shape (n, p) where no picture is used
+        y : array-like of n rows, optional
+            The response, unless the formula names it.
+        sample_weight : array-like of shape (n,), optional
+            Case weights; a row of weight zero behaves as if it were absent.
+        groups : array-like of shape (n,), optional
+            Subjects: rows of one subject stay in one fold of the cross-fit, as rows of one
+            picture do. By default the column named by ``cluster()``.
+
+        Raises
+        ------
+        SpecificationError
+            If the formula or an option makes no sense.
+        DataError
+            If the table or the response cannot be used. The estimator is then not fitted.
+        """
+        self._forget()
+        try:
+            self._fit(X, y, sample_weight, groups)
+        except BaseException:
+            self._forget()
+            raise
+        return self
+
+    @abstractmethod
+    def _objective(self) -> Objective:
+        """The likelihood asked for."""
+
+    @abstractmethod
+    def _response(
+        self, specification: Specification, frame: pd.DataFrame, y: Any
+    ) -> tuple[Any, str]:
+        """The response of every row, something that an array of positions indexes; its name."""
+
+    @abstractmethod
+    def _encoded(
+        self, objective: Objective, specification: Specification, frame: pd.DataFrame, y: Any
+    ) -> np.ndarray:
+        """The response as the likelihood wants it, ``(n, ...)``, validated."""
+
+    def _subjects(self, y: Any) -> np.ndarray | None:
+        """Subjects that the response itself names."""
+        return None
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
+        frame = as_table(self, X, reset=True)
+        objective = self._objective()
+        specification = specify(
+            self.formula,
+            frame,
+            objective.param_names,
+            encoders=tuple(self.encoders or ()),
+            strata=self._has_strata,
+        )
+        response, name = self._response(specification, frame, y)
+        weight = check_sample_weight(sample_weight, len(frame))
+        cluster = self._groups(specification, frame, groups)
+        if cluster is None:
+            cluster = self._subjects(response)
+        if self.missing not in ("raise", "drop"):
+            raise SpecificationError(f"missing must be 'raise' or 'drop', got {self.missing!r}.")
+        rows = np.flatnonzero(weight > 0)
+        if self.missing == "drop":
+            values = response[rows] if isinstance(response, np.ndarray) else None
+            rows = rows[complete_rows(frame.iloc[rows], specification.tabular(frame), values)]
+        if len(rows) < len(frame):
+            frame, response, weight = frame.iloc[rows], response[rows], weight[rows]
+            cluster = None if cluster is None else cluster[rows]
+        options = FitOptions.of(self)
+        encoded = self._encoded(objective, specification, frame, response)
+        fitted = fit_model(specification, frame, encoded, weight, objective, cluster, options)
+        self.response_name_ = name
+        self.specification_ = specification
+        self.fit_ = fitted
+        self.family_ = objective
+        self.n_iter_ = max(1, fitted.marginal.n_iter)
+        self.loglik_ = fitted.marginal.loglik
+        self.loglik_null_ = fitted.marginal.loglik_null
+        self.edf_ = by_term(fitted, fitted.marginal.edf)
+        labels = [
+            (param, penalty.label)
+            for param, design in zip(objective.param_names, fitted.problem.designs, strict=True)
+            for penalty in design.penalties
+        ]
+        self.smoothing_ = pd.Series(
+            fitted.marginal.smoothing,
+            index=pd.MultiIndex.from_tuples(labels, names=["parameter", "term"]),
+            dtype=float,
+        )
+        self.history_ = (
+            fitted.deep.crossfit.history
+            if fitted.deep is not None
+            else pd.DataFrame(columns=["epoch", "train_loss", "stop_loss", "member"])
+        )
+
+    def _groups(
+        self, specification: Specification, frame: pd.DataFrame, groups: Any
+    ) -> np.ndarray | None:
+        if groups is not None:
+            check_length(len(frame), groups, "groups")
+            return np.asarray(groups, dtype=object)
+        if specification.cluster is None:
+            return None
+        if specification.cluster not in frame.columns:
+            raise DataError(f"the table has no column {specification.cluster!r} for cluster().")
+        return frame[specification.cluster].to_numpy(dtype=object)
+
+    def _new_rows(self, X: Any) -> pd.DataFrame:
+        check_is_fitted(self)
+        if isinstance(X, pd.DataFrame) and self.formula is not None:
+            return as_table(self, X, reset=False, every_column=False)
+        return as_table(self, X, reset=False)
+
+    def _forget(self) -> None:
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)

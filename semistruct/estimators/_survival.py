@@ -1,0 +1,185 @@
+"""Predictions of survival models: curves with bands, percentiles, means, concordance."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from lifelines.utils import concordance_index
+
+from semistruct.estimators._base import SemiStructuredEstimator
+from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
+from semistruct.inference.survival_curves import BandTransform, survival_band
+from semistruct.responses import Surv, as_surv
+from semistruct.terms import ResponseCall
+
+__all__ = ["SurvivalEstimator", "called_response"]
+
+
+class SurvivalEstimator(SemiStructuredEstimator):
+    """What follows from the cumulative hazards of new rows, in lifelines' names and shapes."""
+
+    @abstractmethod
+    def predict(self, X: Any) -> np.ndarray:
+        """Risk of every row, larger is riskier, ``(n,)``."""
+
+    @abstractmethod
+    def _event_times(self) -> np.ndarray:
+        """Times at which the cumulative hazard jumps, upwards."""
+
+    @abstractmethod
+    def _hazards(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
+        """Cumulative hazards, ``(m, n)``."""
+
+    @abstractmethod
+    def _hazard_errors(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
+        """Their standard errors, ``(m, n)``."""
+
+    def predict_cumulative_hazard(
+        self, X: Any, times: Any = None, *, level: float | None = None
+    ) -> pd.DataFrame:
+        """Cumulative hazard: times as rows, subjects as columns.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n rows
+        times : (m,) array-like, optional
+            By default all event times.
+        level : float, optional
+            Adds a confidence band: columns are then ``(subject, "estimate" | "lower" | "upper")``.
+        """
+        return self._predicted_curves(X, times, level, "log-log", survival=False)
+
+    def predict_survival_function(
+        self,
+        X: Any,
+        times: Any = None,
+        *,
+        level: float | None = None,
+        transform: BandTransform = "log",
+    ) -> pd.DataFrame:
+        """Probability of no event until each time: times as rows, subjects as columns.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n rows
+        times : (m,) array-like, optional
+            By default all event times.
+        level : float, optional
+            Adds a pointwise confidence band: columns are then
+            ``(subject, "estimate" | "lower" | "upper")``. It covers the coefficients and the
+            baseline hazard; networks and smoothing parameters count as known.
+        transform : {"log", "log-log", "plain"}
+            Scale on which the band is symmetric.
+
+        References
+        ----------
+        Tsiatis (1981), Annals of Statistics 9.
+        """
+        return self._predicted_curves(X, times, level, transform, survival=True)
+
+    def predict_percentile(self, X: Any, p: float = 0.5) -> pd.Series:
+        """First time at which survival is ``p`` or less; infinite where it never is, as followed.
+
+        As in lifelines, ``p`` is a survival probability: ``p=0.9`` comes before the median.
+        """
+        if not 0 < p < 1:
+            raise SpecificationError(f"p must lie between 0 and 1, got {p!r}.")
+        frame = self._new_rows(X)
+        times = self._event_times()
+        reached = self._hazards(frame, times) >= -np.log(p) * (1 - 1e-12)
+        first = np.where(reached.any(axis=0), times[reached.argmax(axis=0)], np.inf)
+        return pd.Series(first, index=frame.index)
+
+    def predict_median(self, X: Any) -> pd.Series:
+        """Median survival time; infinite where survival stays above one half."""
+        return self.predict_percentile(X, 0.5)
+
+    def predict_restricted_mean(self, X: Any, time: float) -> pd.Series:
+        """Mean time without event within the first ``time`` units, exactly integrated."""
+        if not (
+            isinstance(time, (int, float, np.number)) and np.isfinite(time) and float(time) > 0
+        ):
+            raise SpecificationError(f"time must be a positive number, got {time!r}.")
+        frame = self._new_rows(X)
+        jumps = self._event_times()
+        jumps = jumps[jumps < time]
+        survival = np.vstack([np.ones(len(frame)), np.exp(-self._hazards(frame, jumps))])
+        lengths = np.diff(np.concatenate([[0.0], jumps, [time]]))
+        return pd.Series(lengths @ survival, index=frame.index)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Harrell's concordance of :meth:`predict` with the follow-up.
+
+        Raises
+        ------
+        DataError
+            With delayed entry, where pairs of rows are not comparable in this way; if no pair is.
+        """
+        frame = self._new_rows(X)
+        if y is None and isinstance(self.specification_.response, ResponseCall):
+            y = called_response(self.specification_.response, frame)
+        surv = as_surv(y)
+        if len(surv) != len(frame):
+            raise DataError(f"y has {len(surv)} rows and the table {len(frame)}.")
+        if surv.entry is not None and (surv.entry > 0).any():
+            raise DataError(
+                "concordance compares rows followed from the start; these have delayed entry or "
+                "several rows per subject. Score one row for each subject, without entry."
+            )
+        try:
+            return float(concordance_index(surv.time, -self.predict(frame), surv.event))
+        except ZeroDivisionError as error:
+            raise DataError(
+                "no two rows are comparable: a pair needs an event before the other's follow-up "
+                "ends."
+            ) from error
+
+    def _predicted_curves(
+        self,
+        X: Any,
+        times: Any,
+        level: float | None,
+        transform: BandTransform,
+        *,
+        survival: bool,
+    ) -> pd.DataFrame:
+        frame = self._new_rows(X)
+        grid = self._event_times() if times is None else _checked_times(times)
+        index = pd.Index(grid, name="time")
+        hazard = self._hazards(frame, grid)
+        estimate = np.exp(-hazard) if survival else hazard
+        if level is None:
+            return pd.DataFrame(estimate, index, frame.index)
+        if not 0 < level < 1:
+            raise SpecificationError(f"level must lie between 0 and 1, got {level!r}.")
+        lower, upper = survival_band(hazard, self._hazard_errors(frame, grid), level, transform)
+        if not survival:
+            with np.errstate(divide="ignore"):
+                lower, upper = -np.log(upper), -np.log(lower)
+        parts = np.stack([estimate, lower, upper], axis=2).reshape(len(grid), -1)
+        columns = pd.MultiIndex.from_product([frame.index, ["estimate", "lower", "upper"]])
+        return pd.DataFrame(parts, index, columns)
+
+
+def called_response(call: ResponseCall, frame: pd.DataFrame) -> Surv:
+    """The follow-up that ``Surv(time, event, entry=start)`` makes of columns of the table."""
+    if call.name != "Surv":
+        raise UnsupportedCombinationError(
+            f"the response must be Surv(...) for a Cox model, got {call.name}(...)."
+        )
+    for name in call.variables:
+        if name not in frame.columns:
+            raise DataError(f"the table has no column {name!r}, which the response names.")
+    keywords = {key: frame[name].to_numpy() for key, name in call.keywords}
+    columns = [frame[name].to_numpy() for name in call.columns]
+    return Surv(*columns, **keywords)
+
+
+def _checked_times(times: Any) -> np.ndarray:
+    grid = np.atleast_1d(np.asarray(times, dtype=float))
+    if grid.ndim != 1 or not np.isfinite(grid).all() or (grid < 0).any():
+        raise SpecificationError(f"times must be finite numbers, not negative; got {times!r}.")
+    return grid

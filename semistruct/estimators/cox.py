@@ -1,0 +1,340 @@
+"""Cox's proportional hazards model on tables plus images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from semistruct.estimators._specification import Formula, Specification
+from semistruct.estimators._survival import SurvivalEstimator, called_response
+from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
+from semistruct.families import Objective
+from semistruct.families.cox import CoxPartialLikelihood
+from semistruct.inference.proportional_hazards import TimeTransform, proportional_hazards_test
+from semistruct.inference.survival_curves import SurvivalCurves
+from semistruct.losses import (
+    cox_deviance_residuals,
+    cox_martingale_residuals,
+    cox_schoenfeld_residuals,
+    cox_score_residuals,
+)
+from semistruct.losses.cox import Ties
+from semistruct.responses import Surv, as_surv
+from semistruct.terms import ResponseCall
+
+__all__ = ["CoxPH"]
+
+Residual = Literal["martingale", "deviance", "score", "dfbeta", "schoenfeld"]
+
+
+class CoxPH(SurvivalEstimator):
+    """Cox regression whose log hazard ratio has additive and deep terms.
+
+    Parameters
+    ----------
+    formula : None, str or term
+        ``"age + s(bmi) + strata(center) + cnn(ct)"``, with the response as ``y``, or
+        ``"Surv(time, event) ~ age + cnn(ct)"``. ``strata()`` gives each combination of its columns
+        a baseline hazard of its own; ``cluster()`` asks for robust standard errors over subjects;
+        ``re(id)`` is a shared Gaussian frailty. None is every tabular column linear and every
+        image column a ``cnn``.
+    ties : {"efron", "breslow"}
+        Treatment of tied event times.
+    encoders, share_encoders, n_folds, n_repeats, max_epochs, batch_size, learning_rate, \
+weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, random_state
+        As in :class:`~semistruct.SemiStructuredRegressor`.
+    smoothing : {"reml", "ml"}
+        How smoothing parameters are chosen: by the Laplace approximation of the restricted or
+        marginal partial likelihood.
+    cov_type : {"model", "sandwich", "cluster"}, optional
+        By default "cluster" with ``cluster()`` in the formula, "sandwich" (Lin and Wei 1989) with
+        deep terms, else "model".
+
+    Attributes
+    ----------
+    params, bse, pvalues : Series
+        Log hazard ratios of the parametric terms, indexed by (parameter, coefficient).
+    strata_ : MultiIndex or None
+        Combinations of the columns of ``strata()`` that have a baseline.
+    n_events_ : int
+    loglik_, loglik_null_, edf_, smoothing_, history_, n_iter_, n_features_in_
+        As in :class:`~semistruct.SemiStructuredRegressor`; the likelihood is the partial one.
+
+    Notes
+    -----
+    The networks are trained on mini-batches with the risk sets within the batch, in which events
+    have their share; every number that is reported or used in a prediction comes from the
+    partial likelihood of the full cohort, maximised by Newton's method.
+
+    References
+    ----------
+    Cox (1972), J. R. Stat. Soc. B 34. Lin & Wei (1989), JASA 84. Therneau & Grambsch (2000),
+    Modeling Survival Data.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> table = pd.DataFrame({"age": rng.normal(size=300), "sex": rng.choice(["f", "m"], 300)})
+    >>> time = rng.exponential(np.exp(-0.5 * table["age"]))
+    >>> y = Surv(np.minimum(time, 2.0), time < 2.0)
+    >>> model = CoxPH("age + sex").fit(table, y)
+    >>> round(float(model.params["log_hazard", "age"]), 1)
+    0.5
+    >>> model.predict_survival_function(table[:2], times=[0.5, 1.0]).shape
+    (2, 2)
+    """
+
+    family_: CoxPartialLikelihood
+
+    _has_strata: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        formula: Formula = None,
+        *,
+        ties: Ties = "efron",
+        encoders: Mapping[str, nn.Module] | None = None,
+        share_encoders: bool = False,
+        smoothing: Literal["reml", "ml"] = "reml",
+        n_folds: int = 5,
+        n_repeats: int = 3,
+        max_epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-2,
+        patience: int | None = None,
+        orthogonalize: Literal["structured", "parametric", "none"] = "structured",
+        gate: bool = True,
+        cov_type: Literal["model", "sandwich", "cluster"] | None = None,
+        missing: Literal["raise", "drop"] = "raise",
+        device: str = "auto",
+        n_jobs: int | None = None,
+        progress: bool = True,
+        random_state: Any = None,
+    ) -> None:
+        self.formula = formula
+        self.ties = ties
+        self.encoders = encoders
+        self.share_encoders = share_encoders
+        self.smoothing = smoothing
+        self.n_folds = n_folds
+        self.n_repeats = n_repeats
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.patience = patience
+        self.orthogonalize = orthogonalize
+        self.gate = gate
+        self.cov_type = cov_type
+        self.missing = missing
+        self.device = device
+        self.n_jobs = n_jobs
+        self.progress = progress
+        self.random_state = random_state
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Log hazard ratio of every row, ``(n,)``, to a row whose terms are all zero.
+
+        Larger is riskier. Ratios between rows mean something, the level does not.
+        """
+        return self._eta(self._new_rows(X))
+
+    def predict_partial_hazard(self, X: Any) -> pd.Series:
+        """Hazard ratio of every row to the average training row (mean of the log hazard ratio)."""
+        frame = self._new_rows(X)
+        return pd.Series(np.exp(self._eta(frame) - self._curves().center), index=frame.index)
+
+    def residuals(self, kind: Residual = "martingale") -> Any:
+        """Residuals of the table model for the training rows.
+
+        Parameters
+        ----------
+        kind : {"martingale", "deviance", "score", "dfbeta", "schoenfeld"}
+            "score" and "dfbeta" have a column for each coefficient; "schoenfeld" has rows for
+            events only, indexed by their time.
+
+        Returns
+        -------
+        Series or DataFrame
+        """
+        check_is_fitted(self)
+        problem, marginal = self.fit_.problem, self.fit_.marginal
+        bound = problem.family.bind(problem.y, problem.sample_weight)
+        eta, X = marginal.eta[:, 0], problem.blocks[0].dense()
+        options: dict[str, Any] = {"weights": bound.weight, "ties": bound.ties}  # type: ignore[attr-defined]
+        risk_sets = bound.risk_sets  # type: ignore[attr-defined]
+        index = None if self.fit_.frame is None else self.fit_.frame.index
+        names = list(problem.designs[0].names)
+        if kind == "martingale":
+            return pd.Series(cox_martingale_residuals(eta, risk_sets, **options).numpy(), index)
+        if kind == "deviance":
+            return pd.Series(cox_deviance_residuals(eta, risk_sets, **options).numpy(), index)
+        if kind == "score":
+            values = cox_score_residuals(eta, X, risk_sets, weighted=False, **options).numpy()
+            return pd.DataFrame(values, index, names)
+        if kind == "dfbeta":
+            values = cox_score_residuals(eta, X, risk_sets, **options).numpy() @ marginal.V
+            return pd.DataFrame(values, index, names)
+        if kind == "schoenfeld":
+            found = cox_schoenfeld_residuals(eta, X, risk_sets, **options)
+            return pd.DataFrame(found.residuals, pd.Index(found.time, name="time"), names)
+        raise SpecificationError(
+            "kind must be 'martingale', 'deviance', 'score', 'dfbeta' or 'schoenfeld', got "
+            f"{kind!r}."
+        )
+
+    def check_assumptions(self, transform: TimeTransform = "km") -> pd.DataFrame:
+        """Test of proportional hazards for each parametric term and all of them.
+
+        See :func:`~semistruct.inference.proportional_hazards.proportional_hazards_test`; a small
+        ``p`` says that the hazard ratio changes with time.
+        """
+        check_is_fitted(self)
+        return proportional_hazards_test(self.fit_, transform)
+
+    def hazard_ratios(self, level: float = 0.95) -> pd.DataFrame:
+        """Parametric coefficients in the columns of lifelines' summary.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by ``covariate``: ``coef``, ``exp(coef)``, ``se(coef)``, limits of both, ``z``,
+            ``p``, ``-log2(p)``.
+        """
+        effects = self.effects(level=level).droplevel(0)
+        shown = f"{100 * level:g}%"
+        return pd.DataFrame(
+            {
+                "coef": effects["coef"],
+                "exp(coef)": np.exp(effects["coef"]),
+                "se(coef)": effects["se"],
+                f"coef lower {shown}": effects["lower"],
+                f"coef upper {shown}": effects["upper"],
+                f"exp(coef) lower {shown}": np.exp(effects["lower"]),
+                f"exp(coef) upper {shown}": np.exp(effects["upper"]),
+                "z": effects["z"],
+                "p": effects["p"],
+                "-log2(p)": -np.log2(effects["p"].clip(lower=np.finfo(float).tiny)),
+            }
+        ).rename_axis("covariate")
+
+    @property
+    def baseline_cumulative_hazard_(self) -> pd.DataFrame:
+        """Cumulative hazard at predictor zero: one column for each stratum."""
+        curves = self._curves()
+        n = 1 if self.strata_ is None else len(self.strata_)
+        values = curves.cumulative_hazard(curves.times, np.zeros(n), np.arange(n))
+        columns = ["baseline"] if self.strata_ is None else self.strata_
+        return pd.DataFrame(values, pd.Index(curves.times, name="time"), columns)
+
+    def _objective(self) -> CoxPartialLikelihood:
+        return CoxPartialLikelihood(self.ties)
+
+    def _response(
+        self, specification: Specification, frame: pd.DataFrame, y: Any
+    ) -> tuple[Surv, str]:
+        left = specification.response
+        if left is None:
+            if y is None:
+                raise DataError(
+                    "no response: give y=Surv(time, event), or write it in the formula as in "
+                    "'Surv(time, event) ~ age'."
+                )
+            surv = as_surv(y)
+        elif y is not None:
+            raise SpecificationError(
+                f"the response is given twice: as {left} in the formula and as y. Leave one out."
+            )
+        elif isinstance(left, ResponseCall):
+            surv = called_response(left, frame)
+        else:
+            raise SpecificationError(
+                f"the response {left!r} is one column; write Surv(time, event) ~ ..., or "
+                "Surv(time, event, entry=start) with delayed entry."
+            )
+        if len(surv) != len(frame):
+            raise DataError(f"y has {len(surv)} rows and the table {len(frame)}.")
+        if surv.n_causes > 1:
+            raise UnsupportedCombinationError(
+                f"the response has {surv.n_causes} competing causes; fit each of them as "
+                "y.of_cause(k), the others being censoring."
+            )
+        return surv, "Surv(time, event)" if left is None else str(left)
+
+    def _subjects(self, y: Surv) -> np.ndarray | None:
+        return None if y.id is None else np.asarray(y.id, dtype=object)
+
+    def _encoded(
+        self, objective: Objective, specification: Specification, frame: pd.DataFrame, y: Surv
+    ) -> np.ndarray:
+        if not y.event.any():
+            raise DataError(
+                f"none of the {len(y)} rows has an event; a partial likelihood needs at least one."
+            )
+        codes = None
+        self.strata_ = None
+        if specification.strata:
+            combination = _combinations(frame, specification.strata)
+            self.strata_ = pd.MultiIndex.from_frame(
+                combination.to_frame(index=False).drop_duplicates()
+            ).sortlevel()[0]
+            codes = self.strata_.get_indexer(combination).astype(float)
+        self.n_events_ = int(y.event.sum())
+        return CoxPartialLikelihood.encode(y.time, y.event.astype(float), y.entry, codes)
+
+    def _event_times(self) -> np.ndarray:
+        return self._curves().times
+
+    def _hazards(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
+        return self._curves().cumulative_hazard(times, self._eta(frame), self._stratum(frame))
+
+    def _hazard_errors(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
+        X = self.fit_.problem.designs[0].block(frame).dense()
+        return self._curves().standard_error(times, X, self._eta(frame), self._stratum(frame))
+
+    def _stratum(self, frame: pd.DataFrame) -> np.ndarray:
+        """Number of each row's baseline, ``(n,)``."""
+        if self.strata_ is None:
+            return np.zeros(len(frame), dtype=int)
+        combination = _combinations(frame, self.specification_.strata)
+        codes = self.strata_.get_indexer(combination)
+        if (codes < 0).any():
+            row = int(np.argmax(codes < 0))
+            raise DataError(
+                f"row {row} has the stratum {combination[row]}, for which there is no baseline; "
+                f"known: {', '.join(map(str, list(self.strata_[:10])))}."
+            )
+        return codes
+
+    def _curves(self) -> SurvivalCurves:
+        check_is_fitted(self)
+        known = getattr(self, "curves_", None)
+        if known is None:
+            kind = self.cov_type or ("cluster" if self.specification_.cluster else "model")
+            known = self.curves_ = SurvivalCurves.of(self.fit_, kind)
+        return known
+
+    def _eta(self, frame: pd.DataFrame) -> np.ndarray:
+        with torch.no_grad():
+            return self.fit_.eta(frame, self._device())[:, 0]
+
+
+def _combinations(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.MultiIndex:
+    for name in names:
+        if name not in frame.columns:
+            raise DataError(f"the table has no column {name!r}, which strata() names.")
+        if frame[name].isna().any():
+            row = int(np.argmax(frame[name].isna().to_numpy()))
+            raise DataError(
+                f"the stratum {name!r} is missing in row {row}; every row needs a baseline. Fill "
+                "it, or use missing='drop'."
+            )
+    # Categories compare by their labels, so that new tables may have other category lists.
+    return pd.MultiIndex.from_arrays([np.asarray(frame[name]) for name in names], names=list(names))

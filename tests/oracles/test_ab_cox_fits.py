@@ -1,0 +1,261 @@
+"""CoxPH against R's survival and, with smooths, against mgcv's cox.ph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from _oracles import Oracle, load_oracle
+from numpy.testing import assert_allclose
+from scipy import stats
+
+import semistruct as ss
+
+pytestmark = pytest.mark.oracle
+
+LUNG = "A01_cox_lung_efron"
+VETERAN = "A02_cox_veteran_ties"
+COLON = "A03_cox_colon_strata_weights_offset"
+CGD = "A04_cox_cgd_andersen_gill"
+HEART = "A05_cox_heart_startstop_lefttrunc"
+PENALISED = "A06_cox_penalised_ridge_pspline_frailty"
+LUNG_GAM = "B01_coxphgam_lung"
+PBC_GAM = "B02_coxphgam_pbc"
+
+LUNG_TERMS = "age + sex + `ph.ecog` + `ph.karno` + `wt.loss`"
+COLON_TERMS = "rx + sex + obstruct + adhere + nodes"
+CGD_TERMS = "treat + sex + age + inherit + steroids + propylac"
+
+# Coefficients and curves to what R prints (15 digits, its iterations stop at 1e-11 or so).
+TIGHT = {"rtol": 1e-7, "atol": 1e-10}
+
+
+def response(data: pd.DataFrame, case: str) -> ss.Surv:
+    if case == CGD:
+        return ss.Surv(data["tstop"], data["status"], data["tstart"])
+    if case == HEART:
+        return ss.Surv(data["stop"], data["event"], data["start"])
+    return ss.Surv(data["time"], data["status" if "status" in data else "event"])
+
+
+def fit(case: str, formula: str, *, weights: str | None = None, **options: Any) -> Any:
+    oracle = load_oracle(case)
+    weight = None if weights is None else oracle.data[weights].to_numpy(float)
+    model = ss.CoxPH(formula, **options).fit(oracle.data, response(oracle.data, case), weight)
+    return oracle, model
+
+
+def new_rows(oracle: Oracle, values: dict[str, Any]) -> pd.DataFrame:
+    frame = pd.DataFrame({name: np.atleast_1d(v) for name, v in values.items()})
+    for name in frame.columns.intersection(oracle.data.columns):
+        if isinstance(oracle.data[name].dtype, pd.CategoricalDtype):
+            levels = oracle.data[name].cat.categories
+            frame[name] = pd.Categorical(frame[name].astype(str), categories=levels)
+    return frame
+
+
+COEFFICIENTS = [
+    (LUNG, "efron", LUNG_TERMS, {}),
+    (LUNG, "breslow", LUNG_TERMS, {"ties": "breslow"}),
+    (LUNG, "robust", LUNG_TERMS, {"cov_type": "sandwich"}),
+    (VETERAN, "stratified_breslow", "trt + karno + strata(celltype)", {"ties": "breslow"}),
+    (
+        COLON,
+        "efron_weighted",
+        f"{COLON_TERMS} + strata(differ) + offset(off)",
+        {"weights": "w"},
+    ),
+    (
+        COLON,
+        "efron_weighted_robust",
+        f"{COLON_TERMS} + strata(differ) + offset(off)",
+        {"weights": "w", "cov_type": "sandwich"},
+    ),
+    (
+        COLON,
+        "efron_weighted_cluster",
+        f"{COLON_TERMS} + strata(differ) + offset(off) + cluster(centre)",
+        {"weights": "w"},
+    ),
+    (CGD, "efron", f"{CGD_TERMS} + cluster(id)", {}),
+    (CGD, "breslow", f"{CGD_TERMS} + cluster(id)", {"ties": "breslow"}),
+    (HEART, "efron_interaction", "(age + surgery) * transplant + year", {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("case", "block", "formula", "options"),
+    COEFFICIENTS,
+    ids=[f"{c[0][:3]}-{c[1]}" for c in COEFFICIENTS],
+)
+def test_coefficients_and_standard_errors(case, block, formula, options):
+    oracle, model = fit(case, formula, **options)
+    expected = oracle.expected[block]
+    ours = {"".join(c for c in n if c not in "[].T"): n for n in model.params.index.levels[1]}
+    names = []
+    for name in expected["coef"]:
+        key = "".join(c for c in name if c not in "[].T")
+        swapped = "".join(c for c in ":".join(reversed(name.split(":"))) if c not in "[].T")
+        names.append(ours.get(key) or ours[swapped])
+    at = [("log_hazard", name) for name in names]
+    assert_allclose(model.params[at], list(expected["coef"].values()), **TIGHT)
+    se = expected["robust_se" if "robust_se" in expected else "se"]
+    assert_allclose(model.bse[at], list(se.values()), **TIGHT)
+    assert_allclose(model.loglik_, expected["loglik_final"], rtol=1e-11)
+    assert_allclose(model.loglik_null_, expected["loglik_null"], rtol=1e-11)
+
+
+CURVES = [
+    (LUNG, "survfit_efron", LUNG_TERMS, {}),
+    (LUNG, "survfit_breslow", LUNG_TERMS, {"ties": "breslow"}),
+    (VETERAN, "survfit_efron", "trt + celltype + karno + diagtime + age + prior", {}),
+    (HEART, "survfit", "age + year + surgery + transplant", {"ties": "breslow"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("case", "block", "formula", "options"),
+    CURVES,
+    ids=[f"{c[0][:3]}-{c[1]}" for c in CURVES],
+)
+def test_survival_curves_and_bands(case, block, formula, options):
+    oracle, model = fit(case, formula, **options)
+    expected = oracle.expected[block]
+    rows = new_rows(oracle, expected["newdata"])
+    surv = model.predict_survival_function(rows, expected["times"])
+    assert_allclose(surv, expected["surv"], rtol=1e-8, atol=1e-9)
+    hazard = model.predict_cumulative_hazard(rows, expected["times"])
+    assert_allclose(hazard, expected["cumhaz"], rtol=1e-7, atol=1e-9)
+    for transform, key in (("log", "ci_log"), ("log-log", "ci_loglog"), ("plain", "ci_plain")):
+        if key not in expected:
+            continue
+        band = model.predict_survival_function(
+            rows, expected["times"], level=0.95, transform=transform
+        )
+        for side in ("lower", "upper"):
+            ours = band.xs(side, axis=1, level=1).to_numpy()
+            theirs = np.array(expected[key][side], dtype=float)
+            seen = np.isfinite(theirs)
+            assert seen.any()
+            assert_allclose(ours[seen], theirs[seen], rtol=1e-7, atol=1e-9)
+
+
+def test_baseline_percentiles_and_restricted_mean():
+    oracle, model = fit(LUNG, LUNG_TERMS)
+    expected = oracle.expected
+    base = model.baseline_cumulative_hazard_["baseline"]
+    table = expected["efron_basehaz"]
+    at = np.searchsorted(base.index, table["time"], side="right") - 1
+    assert_allclose(base.to_numpy()[at], table["cumhaz"], **TIGHT)
+    rows = new_rows(oracle, expected["survfit_efron"]["newdata"])
+    quantiles = np.array(expected["quantiles"]["quantile"], dtype=float)
+    for column, p in enumerate((0.75, 0.5, 0.25)):
+        assert_allclose(model.predict_percentile(rows, p), quantiles[:, column])
+    assert_allclose(model.predict_median(rows), quantiles[:, 1])
+    assert_allclose(model.predict_restricted_mean(rows, 365), expected["rmst_365"], rtol=1e-9)
+
+
+SCHOENFELD = [
+    (LUNG, LUNG_TERMS, {}),
+    (COLON, f"{COLON_TERMS} + strata(differ) + offset(off)", {"weights": "w"}),
+    (HEART, "age + year + surgery + transplant", {"ties": "breslow"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("case", "formula", "options"), SCHOENFELD, ids=[c[0][:3] for c in SCHOENFELD]
+)
+def test_proportional_hazards(case, formula, options):
+    oracle, model = fit(case, formula, **options)
+    for transform, expected in oracle.expected["zph"].items():
+        table = model.check_assumptions(transform)
+        assert list(table.index[-1:]) == ["GLOBAL"]
+        assert_allclose(table["df"], expected["df"])
+        assert_allclose(table["chisq"], expected["chisq"], rtol=1e-7)
+        assert_allclose(table["p"], expected["p"], rtol=1e-6, atol=1e-12)
+
+
+def test_residuals():
+    oracle, model = fit(LUNG, LUNG_TERMS)
+    for kind in ("martingale", "deviance", "score", "dfbeta", "schoenfeld"):
+        ours = model.residuals(kind).to_numpy()
+        expected = oracle.expected["residuals"][kind]
+        assert_allclose(ours[:25], np.array(expected["first"], dtype=float), rtol=1e-7, atol=1e-8)
+        assert_allclose((ours**2).sum(), expected["sumsq"], rtol=1e-7)
+
+
+def test_gaussian_frailty():
+    # Coefficients only: the standard errors of R take the information of a frailty as diagonal.
+    oracle = load_oracle(PENALISED)
+    data = oracle.files["data_kidney.csv"]
+    y = ss.Surv(data["time"], data["status"])
+    expected = oracle.expected["frailty_gaussian_theta0.5"]
+    model = ss.CoxPH("age + sex + re(id, lam=2)").fit(data, y)  # lam = 1 / theta
+    assert_allclose(model.params, list(expected["coef"].values()), rtol=1e-5)
+    frailty = model.fit_.marginal.beta[model.fit_.problem.designs[0].slices["re(id)"]]
+    assert_allclose(frailty, expected["frail"], rtol=1e-5, atol=1e-7)
+    estimated = ss.CoxPH("age + sex + re(id)").fit(data, y)
+    theta = 1 / estimated.smoothing_.iloc[0]
+    assert theta == pytest.approx(
+        float(oracle.expected["frailty_gaussian_reml"]["theta"]), rel=0.03
+    )
+
+
+FIXED = {"link": 1e-8, "se": 1e-8, "score": 1e-8, "survival": 1e-8, "edf": 1e-7}
+ESTIMATED = {"link": 2e-3, "se": 5e-3, "score": 5e-4, "survival": 1e-3, "edf": 0.02}
+SMOOTHS = [
+    (
+        LUNG_GAM,
+        "fixed_sp",
+        "s(age, bs='cr', k=10, lam=5) + s(`wt.loss`, k=12, lam=0.8) + sex + `ph.ecog`",
+        FIXED,
+    ),
+    (LUNG_GAM, "cr_ps", "s(age, bs='cr', k=10) + s(`wt.loss`, k=12) + sex + `ph.ecog`", ESTIMATED),
+    (LUNG_GAM, "tp", "s(age, bs='tp') + s(`meal.cal`, bs='tp') + sex + `ph.ecog`", ESTIMATED),
+    (
+        PBC_GAM,
+        "smooths",
+        "s(lbili, bs='tp') + s(age, bs='tp') + s(albumin, bs='cr', k=8) + sex + edema",
+        ESTIMATED,
+    ),
+    (PBC_GAM, "te", "te(lbili, age, bs='ps', k=[6, 6]) + sex", ESTIMATED),
+    (
+        PBC_GAM,
+        "by_factor_re",
+        "s(age, by=sex, bs='cr', k=8) + sex + s(lbili, k=12) + re(stage)",
+        ESTIMATED,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("case", "block", "formula", "tolerance"),
+    SMOOTHS,
+    ids=[f"{c[0][:3]}-{c[1]}" for c in SMOOTHS],
+)
+def test_penalised_smooths_agree_with_mgcv(case, block, formula, tolerance):
+    oracle, model = fit(case, formula, ties="breslow")
+    expected = oracle.expected[block]
+    rows = new_rows(oracle, expected["newdata"])
+    eta, link = model.predict(rows), np.array(expected["pred_link"])
+    level = float((eta - link).mean())  # a partial likelihood has none
+    assert_allclose(eta - level, link, atol=tolerance["link"] * link.std())
+    parametric = expected["parametric"]
+    assert_allclose(model.bse, np.atleast_1d(parametric["se"]), rtol=tolerance["se"])
+    assert model.fit_.marginal.reml == pytest.approx(expected["score"], abs=tolerance["score"])
+    # The levels of a factor that a smooth is modified by are one term here.
+    edf = model.smooths()["edf"]
+    theirs = np.atleast_1d(expected["smooth"]["edf"])
+    assert_allclose(edf.sum(), theirs.sum(), atol=tolerance["edf"])
+    if len(edf) == len(theirs):
+        assert_allclose(edf, theirs, atol=tolerance["edf"])
+    times = np.array(expected["newdata"]["time"], dtype=float)
+    band = model.predict_survival_function(rows, times, level=0.95, transform="log")
+    survival = np.diag(band.xs("estimate", axis=1, level=1))
+    assert_allclose(survival, expected["pred_survival"], atol=tolerance["survival"])
+    # mgcv's standard error of S is S times that of log S; the lower limit is S exp(-z se).
+    lower = np.diag(band.xs("lower", axis=1, level=1))
+    se = survival * np.log(survival / lower) / stats.norm.ppf(0.975)
+    assert_allclose(se, expected["pred_survival_se"], rtol=10 * tolerance["se"])
