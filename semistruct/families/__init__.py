@@ -10,15 +10,20 @@ from semistruct.families.bernoulli import Bernoulli
 from semistruct.families.beta import Beta
 from semistruct.families.gamma import Gamma
 from semistruct.families.gumbel import Gumbel
+from semistruct.families.hurdle_negative_binomial import HurdleNegativeBinomial
+from semistruct.families.hurdle_poisson import HurdlePoisson
 from semistruct.families.inverse_gaussian import InverseGaussian
+from semistruct.families.laplace import Laplace
 from semistruct.families.logistic import Logistic
 from semistruct.families.lognormal import LogNormal
 from semistruct.families.negative_binomial import NegativeBinomial
+from semistruct.families.negative_binomial_1 import NegativeBinomial1
 from semistruct.families.normal import Normal
 from semistruct.families.poisson import Poisson
 from semistruct.families.separable import SeparableFamily
 from semistruct.families.student_t import StudentT
 from semistruct.families.weibull import Weibull
+from semistruct.families.zero_inflated_negative_binomial import ZeroInflatedNegativeBinomial
 from semistruct.families.zero_inflated_poisson import ZeroInflatedPoisson
 
 __all__ = [
@@ -43,6 +48,11 @@ __all__ = [
     "StudentT",
     "Weibull",
     "ZeroInflatedPoisson",
+    "Laplace",
+    "NegativeBinomial1",
+    "HurdlePoisson",
+    "ZeroInflatedNegativeBinomial",
+    "HurdleNegativeBinomial",
     "resolve_family",
 ]
 
@@ -60,6 +70,11 @@ FAMILIES: dict[str, type[Family]] = {
     "beta": Beta,
     "negative_binomial": NegativeBinomial,
     "zero_inflated_poisson": ZeroInflatedPoisson,
+    "laplace": Laplace,
+    "negative_binomial_1": NegativeBinomial1,
+    "hurdle_poisson": HurdlePoisson,
+    "zero_inflated_negative_binomial": ZeroInflatedNegativeBinomial,
+    "hurdle_negative_binomial": HurdleNegativeBinomial,
 }
 
 

@@ -15,14 +15,19 @@ from semistruct.families import (
     Family,
     Gamma,
     Gumbel,
+    HurdleNegativeBinomial,
+    HurdlePoisson,
     InverseGaussian,
+    Laplace,
     Logistic,
     LogNormal,
     NegativeBinomial,
+    NegativeBinomial1,
     Normal,
     Poisson,
     StudentT,
     Weibull,
+    ZeroInflatedNegativeBinomial,
     ZeroInflatedPoisson,
 )
 
@@ -52,6 +57,8 @@ class Example:
         Whether ``initial_eta`` is the maximum likelihood estimate of the null model.
     bounded_score : bool
         Whether no derivative overflows at predictors of +-700.
+    kinked : bool
+        Whether the log-density has a kink, so that only the expected curvature is of use.
     moments : dict
         Tolerance of mean and variance against quadrature.
     """
@@ -63,6 +70,7 @@ class Example:
     edges: tuple[float, ...] = ()
     exact_start: bool = True
     bounded_score: bool = False
+    kinked: bool = False
     moments: dict[str, float] = field(default_factory=lambda: TIGHT)
 
     @property
@@ -166,5 +174,44 @@ EXAMPLES: tuple[Example, ...] = (
         outside=_NOT_COUNTS,
         edges=(0.0,),
         exact_start=False,
+    ),
+    Example(Laplace(), _LOC_SCALE, stats.laplace, exact_start=False, kinked=True),
+    Example(
+        NegativeBinomial1(),
+        ((3.0, 0.6), (0.5, 2.0), (12.0, 0.05)),
+        lambda mean, dispersion: stats.nbinom(mean / dispersion, 1 / (1 + dispersion)),
+        outside=_NOT_COUNTS,
+        edges=(0.0,),
+        exact_start=False,
+    ),
+    *(
+        Example(
+            HurdlePoisson(presence_link=link),
+            ((2.0, 0.3), (0.02, 0.6), (6.0, 0.9)),
+            None,
+            outside=_NOT_COUNTS,
+            edges=(0.0, 1.0),
+            exact_start=False,
+        )
+        for link in ("logit", "cloglog")
+    ),
+    Example(
+        ZeroInflatedNegativeBinomial(),
+        ((3.0, 0.6, 0.3), (6.0, 0.1, 0.1), (1.5, 1.2, 0.02)),
+        None,
+        outside=_NOT_COUNTS,
+        edges=(0.0,),
+        exact_start=False,
+    ),
+    *(
+        Example(
+            HurdleNegativeBinomial(presence_link=link),
+            ((3.0, 0.6, 0.3), (0.1, 0.4, 0.6), (6.0, 0.1, 0.9)),
+            None,
+            outside=_NOT_COUNTS,
+            edges=(0.0, 1.0),
+            exact_start=False,
+        )
+        for link in ("logit", "cloglog")
     ),
 )

@@ -120,6 +120,9 @@ def test_observed_curvature_is_minus_the_hessian(example):
     ]
     hessian = torch.stack([torch.zeros_like(eta) if r is None else r for r in rows], dim=-2)
     w = family.row_information(eta, y)
+    if example.kinked:
+        torch.testing.assert_close(w, family.row_information(eta, y, "expected"))
+        return
     torch.testing.assert_close(w, -hessian, rtol=1e-8, atol=1e-9)
     torch.testing.assert_close(w, w.transpose(-1, -2))
 
