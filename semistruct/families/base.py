@@ -113,6 +113,8 @@ class Objective(ABC):
         Whether row i's contribution is a function of row i only (False for Cox).
     has_intercept : bool
         Whether a constant added to a predictor matters (not for Cox, whose baseline absorbs it).
+    ratios : bool
+        Whether coefficients are read as ratios, so that tables show ``exp(coef)``.
     dispersion : tuple (param_name, power) or None
         When the named parameter ``t`` has a constant predictor, the curvature of the other
         predictors is proportional to ``t ** -power``, so that it can be estimated by restricted
@@ -122,6 +124,7 @@ class Objective(ABC):
     param_names: ClassVar[tuple[str, ...]]
     separable: ClassVar[bool]
     has_intercept: ClassVar[bool] = True
+    ratios: ClassVar[bool] = False
     dispersion: ClassVar[tuple[str, int] | None] = None
 
     @property
@@ -140,6 +143,10 @@ class Objective(ABC):
         From ``eta`` ``(b, K)``, ``y`` ``(b, ...)`` and ``weight`` ``(b,)`` of a mini-batch.
         Differentiable in ``eta``.
         """
+
+    def observations(self, y: np.ndarray) -> str:
+        """The number of rows ``(n, ...)`` in words, for a summary."""
+        return str(len(y))
 
     def batch_strata(self, y: np.ndarray) -> np.ndarray | None:
         """Groups ``(n,)`` that every mini-batch should have its share of; None for no such wish."""

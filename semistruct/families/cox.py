@@ -52,6 +52,7 @@ class CoxPartialLikelihood(Objective):
     param_names: ClassVar[tuple[str, ...]] = ("log_hazard",)
     separable: ClassVar[bool] = False
     has_intercept: ClassVar[bool] = False
+    ratios: ClassVar[bool] = True
     links: ClassVar[tuple[Link, ...]] = (LINKS["identity"],)
 
     def __post_init__(self) -> None:
@@ -84,6 +85,9 @@ class CoxPartialLikelihood(Objective):
             ties=self.ties,
             reduction="mean",
         )
+
+    def observations(self, y: np.ndarray) -> str:
+        return f"{len(y)}, {int(y[:, EVENT].sum())} events"
 
     def batch_strata(self, y: np.ndarray) -> np.ndarray:
         return y[:, EVENT].astype(int)

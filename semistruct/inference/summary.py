@@ -69,11 +69,11 @@ def summarise(
 
 def _header(fit: ModelFit, response: str, estimand: Estimand, cov_type: str) -> SimpleTable:
     marginal, problem = fit.marginal, fit.problem
-    n = int((problem.sample_weight > 0).sum())
+    used = problem.y[problem.sample_weight > 0]
     left: list[tuple[str, object]] = [
         ("Response:", response),
         ("Family:", repr(problem.family).removesuffix("()")),
-        ("Observations:", n),
+        ("Observations:", problem.family.observations(used)),
         ("Estimand:", estimand),
         ("Covariance:", _COVARIANCES[cov_type]),
     ]
@@ -98,6 +98,8 @@ def _coefficients(effects: pd.DataFrame, param: str, fit: ModelFit, level: float
     tail = f"{(1 - level) / 2:.4g}", f"{(1 + level) / 2:.4g}"
     names = {"lower": f"[{tail[0]}", "upper": f"{tail[1]}]", "se": "std err"}
     shown = effects.rename(columns=names)
+    if fit.problem.family.ratios:
+        shown.insert(1, "exp(coef)", np.exp(effects["coef"]))
     cells = [[_number(value) for value in row] for row in shown.to_numpy()]
     return SimpleTable(
         cells,

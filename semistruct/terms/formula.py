@@ -59,6 +59,10 @@ class ResponseCall:
         """Every column that the response reads."""
         return tuple(dict.fromkeys((*self.columns, *(name for _, name in self.keywords))))
 
+    def __str__(self) -> str:
+        named = [f"{key}={name}" for key, name in self.keywords]
+        return f"{self.name}({', '.join([*self.columns, *named])})"
+
 
 @dataclass(frozen=True)
 class ParsedFormula:
