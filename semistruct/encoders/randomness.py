@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,7 +12,15 @@ from torch import Tensor, nn
 
 from semistruct.exceptions import SpecificationError
 
-__all__ = ["Dropout", "SeededModule", "initial_weights", "reseed"]
+__all__ = [
+    "Dropout",
+    "RandomStates",
+    "SeededModule",
+    "initial_weights",
+    "random_states",
+    "reseed",
+    "restore_random_states",
+]
 
 
 @contextmanager
@@ -120,3 +129,46 @@ def reseed(module: nn.Module, random_state: int | None) -> None:
     source = torch.Generator().manual_seed(int(random_state))
     for child in seeded:
         child.seed(int(torch.randint(2**62, (), generator=source)))
+
+
+@dataclass(frozen=True)
+class RandomStates:
+    """Where the random numbers of a module and of torch stand.
+
+    Attributes
+    ----------
+    own : tuple of (Tensor or None)
+        State of the generator of every :class:`SeededModule` inside, None before its first use.
+    cpu : Tensor
+        State of torch's default generator.
+    cuda : Tensor or None
+        State of the default generator of the module's device.
+    """
+
+    own: tuple[Tensor | None, ...]
+    cpu: Tensor
+    cuda: Tensor | None
+
+
+def random_states(module: nn.Module, device: torch.device) -> RandomStates:
+    """Remember where all random numbers stand that ``module`` may draw on ``device``."""
+    own = [
+        None if child._generator is None else child._generator.get_state()
+        for child in module.modules()
+        if isinstance(child, SeededModule)
+    ]
+    cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    return RandomStates(tuple(own), torch.get_rng_state(), cuda)
+
+
+def restore_random_states(module: nn.Module, device: torch.device, states: RandomStates) -> None:
+    """Go back, so that the same forward pass draws the same numbers again."""
+    seeded = [child for child in module.modules() if isinstance(child, SeededModule)]
+    for child, state in zip(seeded, states.own, strict=True):
+        if state is None:
+            child._generator = None
+        elif child._generator is not None:
+            child._generator.set_state(state)
+    torch.set_rng_state(states.cpu)
+    if states.cuda is not None:
+        torch.cuda.set_rng_state(states.cuda, device)

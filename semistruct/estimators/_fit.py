@@ -91,6 +91,7 @@ class FitOptions:
             weight_decay=estimator.weight_decay,
             patience=estimator.patience,
             device=resolve_device(estimator.device),
+            full_cohort=getattr(estimator, "risk_sets", "batch") == "full",
         )
         seed = check_random_state(estimator.random_state).randint(2**31 - 1)
         return cls(

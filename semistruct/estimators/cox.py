@@ -46,6 +46,10 @@ class CoxPH(SurvivalEstimator):
         image column a ``cnn``.
     ties : {"efron", "breslow"}
         Treatment of tied event times.
+    risk_sets : {"batch", "full"}
+        Who is at risk while networks are trained: the rows of the mini-batch, or all training
+        rows, at one exact step per epoch in the memory of one batch. What is reported always comes
+        from full risk sets.
     encoders, share_encoders, n_folds, n_repeats, max_epochs, batch_size, learning_rate, \
 weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, random_state
         As in :class:`~semistruct.SemiStructuredRegressor`.
@@ -99,6 +103,7 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
         formula: Formula = None,
         *,
         ties: Ties = "efron",
+        risk_sets: Literal["batch", "full"] = "batch",
         encoders: Mapping[str, nn.Module] | None = None,
         share_encoders: bool = False,
         smoothing: Literal["reml", "ml"] = "reml",
@@ -120,6 +125,7 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
     ) -> None:
         self.formula = formula
         self.ties = ties
+        self.risk_sets = risk_sets
         self.encoders = encoders
         self.share_encoders = share_encoders
         self.smoothing = smoothing
@@ -235,6 +241,10 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
         return pd.DataFrame(values, pd.Index(curves.times, name="time"), columns)
 
     def _objective(self) -> CoxPartialLikelihood:
+        if self.risk_sets not in ("batch", "full"):
+            raise SpecificationError(
+                f"risk_sets must be 'batch' or 'full', got {self.risk_sets!r}."
+            )
         return CoxPartialLikelihood(self.ties)
 
     def _response(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from semistruct.exceptions import ConvergenceWarning
 from semistruct.fitting.members import DeepProblem, Member, MemberSolver, TrainingOptions
+from semistruct.fitting.two_pass import two_pass_backward
 from semistruct.network import Batch, SemiStructuredNet
 from semistruct.terms.base import DesignBlock
 
@@ -91,10 +92,13 @@ class GradientSolver(MemberSolver):
             net.train()
             for _ in range(plan.epochs_per_round):
                 order = model.shuffled(train, rng)
-                for start in range(0, len(order), plan.batch_size):
+                for rows in [order] if options.full_cohort else plan.batches(order):
                     optimiser.zero_grad(set_to_none=True)
-                    loss = model.loss(order[start : start + plan.batch_size])
-                    loss.backward()
+                    if options.full_cohort:
+                        loss = model.backward_in_parts(plan.batches(rows))
+                    else:
+                        loss = model.loss(rows)
+                        loss.backward()
                     nn.utils.clip_grad_norm_(net.parameters(), _GRADIENT_NORM)
                     optimiser.step()
                     schedule.step()
@@ -140,7 +144,7 @@ class _Plan:
     @classmethod
     def draw(cls, n: int, options: TrainingOptions) -> _Plan:
         batch_size = options.batch_size or int(min(256, max(32, 2 ** round(math.log2(n / 16)))))
-        steps_per_epoch = math.ceil(n / batch_size)
+        steps_per_epoch = 1 if options.full_cohort else math.ceil(n / batch_size)
         epochs = options.max_epochs or max(_MIN_EPOCHS, math.ceil(_STEPS / steps_per_epoch))
         epochs_per_round = min(epochs, max(1, _ROUND_STEPS // steps_per_epoch))
         n_rounds = epochs // epochs_per_round
@@ -152,6 +156,10 @@ class _Plan:
             n_rounds * epochs_per_round * steps_per_epoch,
             patience,
         )
+
+    def batches(self, order: np.ndarray) -> list[np.ndarray]:
+        """The rows in this order, ``batch_size`` at a time."""
+        return [order[at : at + self.batch_size] for at in range(0, len(order), self.batch_size)]
 
     def rate(self, step: int) -> float:
         """Linear warm-up, then half a cosine down to one hundredth."""
@@ -238,11 +246,29 @@ class _JointModel:
     def loss(self, rows: np.ndarray) -> Tensor:
         """Minus the penalised log-likelihood per unit of weight, estimated from ``rows``."""
         fit = self.family.batch_loss(self.eta(rows), self.y[rows], self.weight[rows])
-        penalty = sum(
+        return fit + self.penalties()
+
+    def backward_in_parts(self, chunks: list[np.ndarray]) -> Tensor:
+        """Back-propagate :meth:`loss` of all chunks together, holding the graph of one of them."""
+        rows = np.concatenate(chunks)
+        fit = two_pass_backward(
+            self.net,
+            self.eta,
+            lambda eta: self.family.batch_loss(eta, self.y[rows], self.weight[rows]),
+            chunks,
+            self.device,
+        )
+        penalties = self.penalties()
+        if penalties.requires_grad:
+            penalties.backward()
+        return fit + penalties.detach()
+
+    def penalties(self) -> Tensor:
+        """Half the quadratic forms of the structured coefficients."""
+        return sum(
             (0.5 * (b @ M @ b) for b, M in zip(self.b, self.penalty, strict=True)),
             start=torch.zeros((), device=self.device),
         )
-        return fit + penalty
 
     @torch.no_grad()
     def loss_on(self, rows: np.ndarray) -> float:

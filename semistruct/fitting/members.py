@@ -39,6 +39,9 @@ class TrainingOptions:
         the best weights are kept in any case.
     device : str
         Where the networks live.
+    full_cohort : bool
+        Whether every step takes the gradient of all training rows, exactly, in two passes over
+        parts of ``batch_size`` rows: for likelihoods that are no sum over rows.
     """
 
     max_epochs: int | None = None
@@ -47,6 +50,7 @@ class TrainingOptions:
     weight_decay: float = 1e-2
     patience: int | None = None
     device: str = "cpu"
+    full_cohort: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_epochs", "batch_size", "patience"):
