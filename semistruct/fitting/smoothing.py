@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from semistruct.fitting.penalties import PenaltySystem
+from semistruct.linalg import penalised_cholesky
 
 __all__ = [
     "FellnerSchall",
@@ -19,18 +20,39 @@ __all__ = [
 _TINY = 1e-12
 # One update moves a smoothing parameter by a factor of at most 100.
 _LONGEST = 4.6
+_STARTS = (0.001, 0.1, 10.0)
 # Smoothing parameters stay within these multiples of the balance between data and penalty, so
 # that the bounds do not depend on the units of the response.
 _LOWEST, _HIGHEST = 1e-8, 1e8
 
 
-def start_smoothing(penalties: PenaltySystem, H: np.ndarray) -> np.ndarray:
-    """``0.001 tr(H_jj) / tr(S_j)`` for each penalty, ``(J,)``.
+def start_smoothing(penalties: PenaltySystem, H: np.ndarray, n: int) -> np.ndarray:
+    """``c tr(H_jj) / tr(S_j)`` for each penalty, ``(J,)``, with the least ``c`` that is safe.
 
-    Little smoothing: of several maxima of the criterion, those with straight curves have the widest
-    surroundings, and an iteration that starts among them does not find the others.
+    Parameters
+    ----------
+    penalties : PenaltySystem
+    H : (P, P) array
+        Information at the start.
+    n : int
+        Number of rows.
+
+    Notes
+    -----
+    The criterion may have several maxima. Those with straight curves have the widest surroundings,
+    and an iteration that starts among them does not find the others: ``c`` begins at 0.001. With
+    about as many columns as rows there is another one where the response is interpolated: ``c`` is
+    raised until half of the rows are left as residual degrees of freedom.
     """
-    return 0.001 * penalties.scales(H)
+    balance = penalties.scales(H)
+    for c in _STARTS:
+        lam = c * balance
+        if H.shape[0] <= 0.5 * n:
+            break
+        V = penalised_cholesky(H + penalties.matrix(lam)).inverse()
+        if float(np.vdot(V, H)) <= 0.5 * n:
+            break
+    return lam
 
 
 def smoothing_bounds(penalties: PenaltySystem, H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -164,7 +164,8 @@ def fit_structured(
     beta = engine.start if start is None else start.beta.copy()
     point = engine.at(beta, sp)
     if start is None and smoothing is None and free.any():
-        sp = np.where(free, start_smoothing(engine.penalties, point.H) * engine.variance(beta), sp)
+        first = start_smoothing(engine.penalties, point.H, engine.likelihood.n)
+        sp = np.where(free, first * engine.variance(beta), sp)
     n_iter, converged = 0, True
     if free.any():
         sp, beta, n_iter, converged = approach(engine, sp, beta, free, max_iter, tol)

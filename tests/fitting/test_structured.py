@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
 from _fits import fit_formula, make_problem
+from _oracles import load_oracle
 from scipy.optimize import minimize
 from scipy.stats import norm
 
+from semistruct.design import build_design
 from semistruct.exceptions import (
     ConvergenceWarning,
     DataWarning,
     SpecificationError,
     UnsupportedCombinationError,
 )
-from semistruct.fitting.structured import fit_structured
-from semistruct.terms import DenseBlock
+from semistruct.families.cox import CoxPartialLikelihood
+from semistruct.fitting.penalties import PenaltySystem, PlacedPenalty
+from semistruct.fitting.smoothing import start_smoothing
+from semistruct.fitting.structured import StructuredProblem, fit_structured
+from semistruct.terms import DenseBlock, parse_formula
 
 COEF = 1e-8  # the same maximum found by another program's Newton method
 SE = 1e-7  # statsmodels stops its iterations at 1e-14 in the deviance
@@ -322,3 +328,38 @@ def test_constant_curvature_costs_one_cross_product(table, monkeypatch):
     monkeypatch.setattr(type(block), "gram", counted)
     fit_structured(problem)
     assert sum(width > 1 for width in calls) == 1
+
+
+def test_the_search_starts_with_residual_degrees_of_freedom():
+    # From little smoothing a wide ridge may climb to where it interpolates the response.
+    rng = np.random.default_rng(0)
+    n = 90
+    for p, least in ((20, 0.001), (200, 10.0)):
+        values = rng.normal(size=(n, p))
+        H = values.T @ values
+        penalties = PenaltySystem.build(p, [PlacedPenalty("ridge", slice(0, p), np.eye(p))])
+        lam = start_smoothing(penalties, H, n)
+        assert lam[0] == pytest.approx(least * np.trace(H) / p)
+        edf = np.trace(np.linalg.solve(H + lam[0] * np.eye(p), H))
+        assert edf <= (0.5 * n if p > n else p)
+
+
+def test_of_two_maxima_the_higher_one_is_found():
+    oracle = load_oracle("B02_coxphgam_pbc")
+    frame = oracle.data
+    follow_up = CoxPartialLikelihood.encode(
+        frame["time"].to_numpy(float), frame["event"].to_numpy(float)
+    )
+    terms = parse_formula("s(lbili, bs='tp') + s(age, bs='tp') + s(albumin, bs='cr', k=8)").terms
+    design = build_design(terms, frame, intercept=False)
+    problem = StructuredProblem(
+        CoxPartialLikelihood("breslow"),
+        follow_up,
+        (design,),
+        (design.block(frame),),
+        np.zeros((len(frame), 1)),
+        np.ones(len(frame)),
+    )
+    fit = fit_structured(problem)
+    smooth = fit_structured(problem, start=replace(fit, smoothing=np.full(3, 1e4)))
+    assert fit.reml <= smooth.reml + 1e-4
