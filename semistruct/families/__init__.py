@@ -8,7 +8,10 @@ from semistruct.families.autodiff import AutodiffFamily
 from semistruct.families.base import Curvature, CurvatureKind, Family, Objective, RowCurvature
 from semistruct.families.bernoulli import Bernoulli
 from semistruct.families.beta import Beta
+from semistruct.families.box_cox_cole_green import BoxCoxColeGreen
 from semistruct.families.gamma import Gamma
+from semistruct.families.generalized_extreme_value import GeneralizedExtremeValue
+from semistruct.families.generalized_pareto import GeneralizedPareto
 from semistruct.families.gumbel import Gumbel
 from semistruct.families.hurdle_negative_binomial import HurdleNegativeBinomial
 from semistruct.families.hurdle_poisson import HurdlePoisson
@@ -21,7 +24,9 @@ from semistruct.families.negative_binomial_1 import NegativeBinomial1
 from semistruct.families.normal import Normal
 from semistruct.families.poisson import Poisson
 from semistruct.families.separable import SeparableFamily
+from semistruct.families.sinh_arcsinh import SinhArcsinh
 from semistruct.families.student_t import StudentT
+from semistruct.families.von_mises import VonMises
 from semistruct.families.weibull import Weibull
 from semistruct.families.zero_inflated_negative_binomial import ZeroInflatedNegativeBinomial
 from semistruct.families.zero_inflated_poisson import ZeroInflatedPoisson
@@ -53,6 +58,11 @@ __all__ = [
     "HurdlePoisson",
     "ZeroInflatedNegativeBinomial",
     "HurdleNegativeBinomial",
+    "GeneralizedPareto",
+    "GeneralizedExtremeValue",
+    "SinhArcsinh",
+    "BoxCoxColeGreen",
+    "VonMises",
     "resolve_family",
 ]
 
@@ -75,6 +85,11 @@ FAMILIES: dict[str, type[Family]] = {
     "hurdle_poisson": HurdlePoisson,
     "zero_inflated_negative_binomial": ZeroInflatedNegativeBinomial,
     "hurdle_negative_binomial": HurdleNegativeBinomial,
+    "generalized_pareto": GeneralizedPareto,
+    "generalized_extreme_value": GeneralizedExtremeValue,
+    "sinh_arcsinh": SinhArcsinh,
+    "box_cox_cole_green": BoxCoxColeGreen,
+    "von_mises": VonMises,
 }
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from semistruct.families._arithmetic import weighted_mean
+from semistruct.families._quantiles import weighted_quantile
 from semistruct.families.base import CurvatureKind
 from semistruct.families.separable import SeparableFamily
 from semistruct.families.supports import REAL
@@ -57,7 +58,7 @@ class Laplace(SeparableFamily):
         return torch.diag_embed(diagonal).expand(*shape, 2, 2)
 
     def initial_theta(self, y: Tensor, weight: Tensor) -> Tensor:
-        loc = _weighted_median(y, weight)
+        loc = weighted_quantile(y, weight, 0.5)
         scale = weighted_mean((y - loc).abs(), weight)
         return torch.stack([loc, torch.maximum(scale, 1e-6 * loc.abs().clamp(min=1.0))])
 
@@ -75,10 +76,3 @@ class Laplace(SeparableFamily):
         loc, scale = self.theta(eta).unbind(-1)
         tail = torch.minimum(q, 1 - q)
         return loc + scale * (q - 0.5).sign() * -(2 * tail).log()
-
-
-def _weighted_median(y: Tensor, weight: Tensor) -> Tensor:
-    """The smallest value up to which half of the weight lies."""
-    order = y.argsort()
-    below = weight[order].cumsum(0)
-    return y[order[torch.searchsorted(below, below[-1:] / 2)[0]]]

@@ -12,8 +12,11 @@ from scipy import stats
 from semistruct.families import (
     Bernoulli,
     Beta,
+    BoxCoxColeGreen,
     Family,
     Gamma,
+    GeneralizedExtremeValue,
+    GeneralizedPareto,
     Gumbel,
     HurdleNegativeBinomial,
     HurdlePoisson,
@@ -25,7 +28,9 @@ from semistruct.families import (
     NegativeBinomial1,
     Normal,
     Poisson,
+    SinhArcsinh,
     StudentT,
+    VonMises,
     Weibull,
     ZeroInflatedNegativeBinomial,
     ZeroInflatedPoisson,
@@ -213,5 +218,43 @@ EXAMPLES: tuple[Example, ...] = (
             exact_start=False,
         )
         for link in ("logit", "cloglog")
+    ),
+    Example(
+        GeneralizedPareto(),
+        ((2.0, 0.2), (0.5, 0.0), (5.0, -0.1), (1.0, 1e-4)),
+        lambda scale, shape: stats.genpareto(shape, scale=scale),
+        outside=(-1.0,),
+        edges=(0.0,),
+        exact_start=False,
+        moments=HEAVY,
+    ),
+    Example(
+        GeneralizedExtremeValue(),
+        ((0.3, 1.2, 0.1), (-2.0, 0.4, 0.0), (5.0, 3.0, -0.1)),
+        lambda loc, scale, shape: stats.genextreme(-shape, loc, scale),
+        exact_start=False,
+    ),
+    Example(
+        SinhArcsinh(),
+        ((0.3, 1.2, 0.5, 0.8), (-2.0, 0.4, -0.3, 1.5), (5.0, 3.0, 0.0, 1.0)),
+        None,
+        exact_start=False,
+    ),
+    *(
+        Example(
+            BoxCoxColeGreen(median_link=link),
+            ((2.0, 0.3, 0.5), (0.5, 0.1, 0.0), (5.0, 0.2, -0.8), (1.0, 0.1, 1e-5)),
+            None,
+            outside=(0.0, -1.0),
+            exact_start=False,
+        )
+        for link in ("log", "identity")
+    ),
+    Example(
+        VonMises(),
+        ((0.0, 1.2), (1.0, 0.4), (-2.8, 3.0), (0.4, 300.0)),
+        None,
+        outside=(3.5, -4.0),
+        exact_start=False,
     ),
 )

@@ -9,11 +9,16 @@ import torch
 from _fits import fit_formula
 
 from semistruct.families import (
+    BoxCoxColeGreen,
     Family,
+    GeneralizedExtremeValue,
+    GeneralizedPareto,
     HurdleNegativeBinomial,
     HurdlePoisson,
     Laplace,
     NegativeBinomial1,
+    SinhArcsinh,
+    VonMises,
     ZeroInflatedNegativeBinomial,
 )
 
@@ -26,6 +31,14 @@ CASES: list[tuple[Family, tuple[float, ...]]] = [
     (NegativeBinomial1(), (2.5, 0.8)),
     (HurdlePoisson(), (2.0, 0.4)),
     (ZeroInflatedNegativeBinomial(), (4.0, 0.5, 0.25)),
+    (GeneralizedPareto(), (2.0, 0.2)),
+    (GeneralizedPareto(), (2.0, -0.2)),
+    (GeneralizedExtremeValue(), (1.0, 2.0, 0.15)),
+    (GeneralizedExtremeValue(), (1.0, 2.0, -0.2)),
+    (SinhArcsinh(), (0.5, 1.5, 0.4, 0.8)),
+    (BoxCoxColeGreen(), (3.0, 0.3, 0.4)),
+    (BoxCoxColeGreen(), (3.0, 0.1, -0.6)),
+    (VonMises(), (0.7, 2.5)),
     (HurdleNegativeBinomial(), (3.0, 0.6, 0.7)),
 ]
 
