@@ -54,7 +54,8 @@ print(table.summary())
 #
 # `cnn(digit)` trains small networks, each on a part of the rows, and judges them on rows they did
 # not see. The deep term stays only if it helps there; the last table of the summary says whether
-# it did. By default there are fifteen networks; `n_repeats=1` makes it five, in a third of the time.
+# it did. By default there are fifteen networks; `n_repeats=1` makes it five, in a third of the
+# time.
 
 # %%
 model = ss.SemiStructuredRegressor(
