@@ -171,8 +171,10 @@ def effect_label(param: str, link: str) -> str:
     --------
     >>> effect_label("scale", "log")
     'effect on scale (log scale)'
+    >>> effect_label("log_hazard", "identity")
+    'effect on log_hazard'
     """
-    return f"effect on {param} ({link} scale)"
+    return f"effect on {param}" + ("" if link == "identity" else f" ({link} scale)")
 
 
 def shortened(text: str, letters: int = 26) -> str:

@@ -44,7 +44,7 @@ def test_histogram_counts_the_rows_with_a_picture(fit):
     assert sum(patch.get_height() for patch in ax.patches) == len(fit.frame) - 1
     scores = fit.deep.scores[:-1, 0] * 0.8
     assert ax.patches[0].get_x() == pytest.approx(scores.min())
-    assert ax.get_xlabel() == "effect on loc (identity scale)"
+    assert ax.get_xlabel() == "effect on loc"
     assert "slope 0.80" in ax.get_title(loc="left")
 
 
