@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from typing import Any
 
@@ -10,7 +11,12 @@ import pandas as pd
 from lifelines.utils import concordance_index
 
 from semistruct.estimators._base import SemiStructuredEstimator
-from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
+from semistruct.exceptions import (
+    DataError,
+    DataWarning,
+    SpecificationError,
+    UnsupportedCombinationError,
+)
 from semistruct.inference.survival_curves import BandTransform, survival_band
 from semistruct.responses import Surv, as_surv
 from semistruct.terms import ResponseCall
@@ -28,6 +34,10 @@ class SurvivalEstimator(SemiStructuredEstimator):
     @abstractmethod
     def _event_times(self) -> np.ndarray:
         """Times at which the cumulative hazard jumps, upwards."""
+
+    @abstractmethod
+    def _end_of_follow_up(self) -> float:
+        """Longest time under observation among the training rows."""
 
     @abstractmethod
     def _hazards(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
@@ -61,6 +71,8 @@ class SurvivalEstimator(SemiStructuredEstimator):
         transform: BandTransform = "log",
     ) -> pd.DataFrame:
         """Probability of no event until each time: times as rows, subjects as columns.
+
+        Before the first event time it is one, after the last it stays as it is.
 
         Parameters
         ----------
@@ -98,12 +110,26 @@ class SurvivalEstimator(SemiStructuredEstimator):
         return self.predict_percentile(X, 0.5)
 
     def predict_restricted_mean(self, X: Any, time: float) -> pd.Series:
-        """Mean time without event within the first ``time`` units, exactly integrated."""
+        """Mean time without event within the first ``time`` units, exactly integrated.
+
+        Warns
+        -----
+        DataWarning
+            If ``time`` is beyond the follow-up of the training rows, where the curves are constant.
+        """
         if not (
             isinstance(time, (int, float, np.number)) and np.isfinite(time) and float(time) > 0
         ):
             raise SpecificationError(f"time must be a positive number, got {time!r}.")
         frame = self._new_rows(X)
+        end = self._end_of_follow_up()
+        if time > end:
+            warnings.warn(
+                f"the follow-up ends at {end:g}, before time={time:g}; survival is taken as "
+                "constant from there on.",
+                DataWarning,
+                stacklevel=2,
+            )
         jumps = self._event_times()
         jumps = jumps[jumps < time]
         survival = np.vstack([np.ones(len(frame)), np.exp(-self._hazards(frame, jumps))])

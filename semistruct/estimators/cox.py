@@ -15,7 +15,7 @@ from semistruct.estimators._specification import Formula, Specification
 from semistruct.estimators._survival import SurvivalEstimator, called_response
 from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
 from semistruct.families import Objective
-from semistruct.families.cox import CoxPartialLikelihood
+from semistruct.families.cox import TIME, CoxPartialLikelihood
 from semistruct.inference.proportional_hazards import TimeTransform, proportional_hazards_test
 from semistruct.inference.survival_curves import SurvivalCurves
 from semistruct.losses import (
@@ -301,6 +301,9 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
 
     def _event_times(self) -> np.ndarray:
         return self._curves().times
+
+    def _end_of_follow_up(self) -> float:
+        return float(self.fit_.problem.y[:, TIME].max())
 
     def _hazards(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
         return self._curves().cumulative_hazard(times, self._eta(frame), self._stratum(frame))

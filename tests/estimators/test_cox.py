@@ -180,6 +180,8 @@ def test_curves_percentiles_and_means_belong_together():
     grid = np.linspace(0, 0.7, 20001)
     steps = model.predict_survival_function(frame[:5], grid).mean()
     assert_allclose(short, 0.7 * steps, rtol=1e-3)
+    with pytest.warns(ss.DataWarning, match="follow-up ends"):
+        model.predict_restricted_mean(frame[:1], 1e3)
     unseen = frame[:5].assign(x=-8.0)
     assert np.isinf(model.predict_median(unseen)).all()
     ratio = model.predict_partial_hazard(frame)
