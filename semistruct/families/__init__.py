@@ -8,6 +8,8 @@ from semistruct.families.autodiff import AutodiffFamily
 from semistruct.families.base import Curvature, CurvatureKind, Family, Objective, RowCurvature
 from semistruct.families.bernoulli import Bernoulli
 from semistruct.families.beta import Beta
+from semistruct.families.beta_binomial import BetaBinomial
+from semistruct.families.binomial import Binomial
 from semistruct.families.box_cox_cole_green import BoxCoxColeGreen
 from semistruct.families.gamma import Gamma
 from semistruct.families.generalized_extreme_value import GeneralizedExtremeValue
@@ -63,6 +65,8 @@ __all__ = [
     "SinhArcsinh",
     "BoxCoxColeGreen",
     "VonMises",
+    "Binomial",
+    "BetaBinomial",
     "resolve_family",
 ]
 
@@ -90,6 +94,8 @@ FAMILIES: dict[str, type[Family]] = {
     "sinh_arcsinh": SinhArcsinh,
     "box_cox_cole_green": BoxCoxColeGreen,
     "von_mises": VonMises,
+    "binomial": Binomial,
+    "beta_binomial": BetaBinomial,
 }
 
 

@@ -12,6 +12,8 @@ from scipy import stats
 from semistruct.families import (
     Bernoulli,
     Beta,
+    BetaBinomial,
+    Binomial,
     BoxCoxColeGreen,
     Family,
     Gamma,
@@ -256,5 +258,27 @@ EXAMPLES: tuple[Example, ...] = (
         None,
         outside=(3.5, -4.0),
         exact_start=False,
+    ),
+    *(
+        Example(
+            Binomial(trials=trials, link=link),
+            _SHARES,
+            lambda p, trials=trials: stats.binom(trials, p),
+            outside=(trials + 1.0, 0.5, -1.0),
+            edges=(0.0, float(trials)),
+            bounded_score=True,
+        )
+        for trials, link in ((1, "logit"), (12, "probit"), (12, "cloglog"), (40, "logit"))
+    ),
+    *(
+        Example(
+            BetaBinomial(trials=trials, probability_link=link),
+            ((0.2, 0.3), (0.6, 0.05), (0.5, 1.5)),
+            lambda p, d, trials=trials: stats.betabinom(trials, p / d, (1 - p) / d),
+            outside=(trials + 1.0, 0.5, -1.0),
+            edges=(0.0, float(trials)),
+            exact_start=False,
+        )
+        for trials, link in ((2, "logit"), (12, "logit"), (12, "probit"))
     ),
 )
