@@ -19,6 +19,7 @@ _HALVINGS = 30
 _SHARE = 0.1
 # The penalised likelihood may fall by this much of itself: rounding of a sum over rows.
 _ROUNDING = 1e-12
+_ROUNDING_DECREMENT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -154,8 +155,10 @@ def penalised_newton(
     point, decrement = start, np.inf
     for n_steps in range(max_steps + 1):
         direction = point.step()
-        decrement = max(float(point.penalised_gradient @ direction), 0.0)
-        if decrement <= tol:
+        last, decrement = decrement, max(float(point.penalised_gradient @ direction), 0.0)
+        # Near the maximum a decrement falls to its square; one that does not is rounding error,
+        # which a very large smoothing parameter magnifies.
+        if decrement <= tol or (decrement < _ROUNDING_DECREMENT and decrement > 0.25 * last):
             finer = _halved_step(likelihood, point, direction) if polish else None
             return NewtonResult(finer or point, n_steps, decrement, True)
         if n_steps == max_steps:
@@ -169,7 +172,7 @@ def penalised_newton(
                 moved = _halved_step(likelihood, retry, retry.step())
         if moved is None:
             # No direction improves: either rounding level, or a likelihood with a corner.
-            return NewtonResult(point, n_steps, decrement, decrement < 1e-6)
+            return NewtonResult(point, n_steps, decrement, decrement < _ROUNDING_DECREMENT)
         point = moved
     return NewtonResult(point, max_steps, decrement, False)
 
