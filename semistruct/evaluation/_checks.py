@@ -1,0 +1,102 @@
+"""Checks that the metrics share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from semistruct.exceptions import DataError
+from semistruct.responses import Surv, as_surv
+
+__all__ = ["check_increasing", "check_survival", "right_censored", "single_cause"]
+
+_ROUNDING = 1e-8
+
+
+def single_cause(y: Any) -> Surv:
+    """A survival response with rows and one cause.
+
+    Raises
+    ------
+    DataError
+        If it is no survival response, is empty, or has several causes.
+    """
+    follow_up = as_surv(y)
+    if not len(follow_up):
+        raise DataError("the response has no rows; a metric needs at least one.")
+    if follow_up.n_causes > 1:
+        raise DataError(
+            f"the response has {follow_up.n_causes} competing causes, the metric knows one event; "
+            "choose a cause with y.of_cause(1)."
+        )
+    return follow_up
+
+
+def right_censored(y: Any, name: str) -> Surv:
+    """A survival response with one cause and no delayed entry.
+
+    Raises
+    ------
+    DataError
+        As :func:`single_cause`, or if follow-up begins late.
+    """
+    follow_up = single_cause(y)
+    if follow_up.entry is not None and (follow_up.entry > 0).any():
+        row = int(np.flatnonzero(follow_up.entry > 0)[0])
+        raise DataError(
+            f"{name} has delayed entry, first row {row} with entry {follow_up.entry[row]:g}; "
+            "inverse-probability-of-censoring weights are for follow-up from time zero. For "
+            "delayed entry use concordance_index."
+        )
+    return follow_up
+
+
+def check_increasing(times: Any) -> np.ndarray:
+    """Evaluation times ``(T,)`` as float64.
+
+    Raises
+    ------
+    DataError
+        If there are none, or they are not finite, not negative and strictly increasing.
+    """
+    times = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    if times.ndim != 1 or not times.size:
+        raise DataError(f"times must be a list of one or more times, got shape {times.shape}.")
+    if not np.isfinite(times).all() or (times < 0).any():
+        bad = times[~(np.isfinite(times) & (times >= 0))][0]
+        raise DataError(f"times must be finite and not negative, got {bad:g}.")
+    wrong = np.flatnonzero(np.diff(times) <= 0)
+    if wrong.size:
+        k = wrong[0]
+        raise DataError(
+            f"times must be strictly increasing; {times[k]:g} is followed by {times[k + 1]:g}. "
+            "numpy.unique sorts them and drops repetitions."
+        )
+    return times
+
+
+def check_survival(survival: Any, n: int, n_times: int) -> np.ndarray:
+    """Predicted survival probabilities ``(n, T)`` as float64.
+
+    Raises
+    ------
+    DataError
+        If the shape is wrong, or a value is missing or outside of 0 to 1.
+    """
+    survival = np.asarray(survival, dtype=np.float64)
+    if survival.ndim == 1 and n_times == 1:
+        survival = survival[:, None]
+    if survival.shape != (n, n_times):
+        raise DataError(
+            f"survival must have one row per row of y and one column per time, ({n}, {n_times}), "
+            f"got shape {survival.shape}."
+        )
+    bad = np.argwhere(~((survival >= -_ROUNDING) & (survival <= 1 + _ROUNDING)))
+    if bad.size:
+        row, column = (int(k) for k in bad[0])
+        raise DataError(
+            f"survival must be probabilities between 0 and 1; row {row}, column {column} has "
+            f"{survival[row, column]:g}. Cumulative hazards H become survival by exp(-H)."
+        )
+    return survival
