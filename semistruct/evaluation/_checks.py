@@ -8,8 +8,15 @@ import numpy as np
 
 from semistruct.exceptions import DataError
 from semistruct.responses import Surv, as_surv
+from semistruct.responses.base import number_column
 
-__all__ = ["check_increasing", "check_survival", "right_censored", "single_cause"]
+__all__ = [
+    "check_increasing",
+    "check_probabilities",
+    "check_survival",
+    "right_censored",
+    "single_cause",
+]
 
 _ROUNDING = 1e-8
 
@@ -100,3 +107,20 @@ def check_survival(survival: Any, n: int, n_times: int) -> np.ndarray:
             f"{survival[row, column]:g}. Cumulative hazards H become survival by exp(-H)."
         )
     return survival
+
+
+def check_probabilities(values: Any, name: str, n: int | None = None) -> np.ndarray:
+    """One column of probabilities ``(n,)``, rounding beyond 0 and 1 removed.
+
+    Raises
+    ------
+    DataError
+        If the length is wrong, or a value is missing or outside of 0 to 1.
+    """
+    column = number_column(values, name, n)
+    bad = np.flatnonzero((column < -_ROUNDING) | (column > 1 + _ROUNDING))
+    if bad.size:
+        raise DataError(
+            f"{name} must be probabilities between 0 and 1; row {bad[0]} has {column[bad[0]]:g}."
+        )
+    return np.clip(column, 0, 1)

@@ -61,13 +61,17 @@ class KaplanMeier:
         DataError
             If a time is missing, or after the longest follow-up while the curve is above zero.
         """
-        return self._evaluate(times, "right")
+        return self._evaluate(times, self.survival, 1.0, "right")
 
     def before(self, times: Any) -> np.ndarray:
         """``S(t-)``, the probability of reaching each time; otherwise as :meth:`at`."""
-        return self._evaluate(times, "left")
+        return self._evaluate(times, self.survival, 1.0, "left")
 
-    def _evaluate(self, times: Any, side: Any) -> np.ndarray:
+    def std_error_at(self, times: Any) -> np.ndarray:
+        """Greenwood's standard error of ``S(t)`` at each time; otherwise as :meth:`at`."""
+        return self._evaluate(times, self.std_error, 0.0, "right")
+
+    def _evaluate(self, times: Any, values: np.ndarray, start: float, side: Any) -> np.ndarray:
         times = np.asarray(times, dtype=np.float64)
         if np.isnan(times).any():
             raise DataError("times must not be missing; the curve was asked for at NaN.")
@@ -78,7 +82,7 @@ class KaplanMeier:
                 f"but was asked for at {times[late].ravel()[0]:g}. Leave out later times, or give "
                 "a smaller tau."
             )
-        steps = np.concatenate([[1.0], self.survival])
+        steps = np.concatenate([[start], values])
         return steps[np.searchsorted(self.time, times, side=side)]
 
 

@@ -1,0 +1,150 @@
+"""Area under the receiver operating characteristic of survival up to a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from semistruct._validation import check_sample_weight
+from semistruct.evaluation._censoring import CensoringWeights
+from semistruct.evaluation._checks import check_increasing, right_censored
+from semistruct.evaluation.kaplan_meier import kaplan_meier
+from semistruct.exceptions import DataError
+
+__all__ = ["cumulative_dynamic_auc", "integrated_auc"]
+
+
+def cumulative_dynamic_auc(
+    y_train: Any, y: Any, risk: Any, times: Any, *, sample_weight: Any = None
+) -> np.ndarray:
+    """Probability that who has the event up to a time has a higher risk than who survives it.
+
+    Parameters
+    ----------
+    y_train : Surv, structured array or DataFrame
+        Follow-up from which the distribution of censoring is estimated, by Kaplan-Meier.
+    y : Surv, structured array or DataFrame
+        ``n`` rows of right-censored follow-up, on which the risks are judged.
+    risk : (n,) or (n, T) array-like
+        Higher means an earlier event; one column per time if risks change with time.
+    times : (T,) array-like
+        Strictly increasing, before the longest follow-up of ``y`` and ``y_train``.
+    sample_weight : (n,) array-like, optional
+        A pair counts with the product of its weights.
+
+    Returns
+    -------
+    (T,) array
+        Equal risks count one half.
+
+    Raises
+    ------
+    DataError
+        If nobody has had the event by a time or nobody is under observation after it, times are
+        out of order or beyond the follow-up, shapes do not match, or a risk is missing.
+
+    Notes
+    -----
+    Cases are rows with an event up to ``t``, weighted by ``1 / G(T_i-)``; controls are rows under
+    observation after ``t``. All controls of a time have the same weight of censoring,
+    ``1 / G(t)``, which cancels. Cost: one sort per time.
+
+    References
+    ----------
+    Uno, Cai, Tian & Wei (2007), Journal of the American Statistical Association 102, 527-537.
+    Hung & Chiang (2010), Canadian Journal of Statistics 38, 8-26.
+
+    Examples
+    --------
+    >>> from semistruct import Surv
+    >>> y = Surv([2, 4, 6, 8, 9], [1, 1, 0, 1, 0])
+    >>> cumulative_dynamic_auc(y, y, [3.0, 1.0, 2.0, 0.5, 0.5], times=[3, 5]).round(4)
+    array([1.    , 0.8333])
+    """
+    follow_up = right_censored(y, "y")
+    times = check_increasing(times)
+    n = len(follow_up)
+    columns = _check_risk(risk, n, times.size)
+    rows = check_sample_weight(sample_weight, n)
+    weights = CensoringWeights(y_train, follow_up, times)
+    areas = np.empty(times.size)
+    for k in range(times.size):
+        event, survivor = weights.at(k)
+        cases, controls = rows * event, rows * (survivor > 0)
+        if not cases.any() or not controls.any():
+            who = "has had the event by" if not cases.any() else "is under observation after"
+            raise DataError(
+                f"nobody in y {who} time {times[k]:g}, so there is nobody to compare; leave out "
+                "that time."
+            )
+        areas[k] = _area(columns[:, k if columns.shape[1] > 1 else 0], cases, controls)
+    return areas
+
+
+def integrated_auc(
+    y_train: Any, y: Any, risk: Any, times: Any, *, sample_weight: Any = None
+) -> float:
+    """Mean of :func:`cumulative_dynamic_auc` over times, weighted by when the events happen.
+
+    Parameters
+    ----------
+    y_train, y, risk, times, sample_weight
+        As in :func:`cumulative_dynamic_auc`.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    DataError
+        As :func:`cumulative_dynamic_auc`.
+
+    Notes
+    -----
+    ``sum_k AUC(t_k) {S(t_{k-1}) - S(t_k)} / {1 - S(t_T)}`` with ``S`` the Kaplan-Meier estimate of
+    survival in ``y`` and ``S(t_0) = 1``: a time stands for the events since the time before.
+
+    References
+    ----------
+    Lambert & Chevret (2016), Statistical Methods in Medical Research 25, 2088-2102.
+
+    Examples
+    --------
+    >>> from semistruct import Surv
+    >>> y = Surv([2, 4, 6, 8, 9], [1, 1, 0, 1, 0])
+    >>> round(integrated_auc(y, y, [3.0, 1.0, 2.0, 0.5, 0.5], times=[3, 5]), 4)
+    0.9167
+    """
+    areas = cumulative_dynamic_auc(y_train, y, risk, times, sample_weight=sample_weight)
+    survival = kaplan_meier(y, sample_weight=sample_weight).at(check_increasing(times))
+    falls = -np.diff(np.concatenate([[1.0], survival]))
+    return float(areas @ falls / falls.sum())
+
+
+def _check_risk(risk: Any, n: int, n_times: int) -> np.ndarray:
+    """Risks as ``(n, 1)`` or ``(n, T)``."""
+    columns = np.asarray(risk, dtype=np.float64)
+    if columns.ndim == 1:
+        columns = columns[:, None]
+    if columns.ndim != 2 or columns.shape[0] != n or columns.shape[1] not in (1, n_times):
+        raise DataError(
+            f"risk must have shape ({n},) or ({n}, {n_times}), a row per row of y and a column per "
+            f"time, got {np.shape(risk)}."
+        )
+    missing = np.flatnonzero(np.isnan(columns).any(axis=1))
+    if missing.size:
+        raise DataError(
+            f"risk is missing in {missing.size} row(s), first in row {missing[0]}; drop these rows."
+        )
+    return columns
+
+
+def _area(risk: np.ndarray, cases: np.ndarray, controls: np.ndarray) -> float:
+    """Weighted fraction of pairs in which the case has the higher risk."""
+    level = np.unique(risk, return_inverse=True)[1]
+    case_sums = np.bincount(level, cases)
+    control_sums = np.bincount(level, controls)
+    below = np.cumsum(control_sums) - control_sums / 2
+    return float(case_sums @ below / (case_sums.sum() * control_sums.sum()))

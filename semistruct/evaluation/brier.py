@@ -1,0 +1,133 @@
+"""Brier score of predicted survival probabilities under censoring, at times and integrated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from semistruct._validation import check_sample_weight
+from semistruct.evaluation._censoring import CensoringWeights
+from semistruct.evaluation._checks import check_increasing, check_survival, right_censored
+from semistruct.exceptions import SpecificationError
+
+__all__ = ["brier_score", "integrated_brier_score"]
+
+_RULES = ("trapezoid", "step")
+
+
+def brier_score(
+    y_train: Any, y: Any, survival: Any, times: Any, *, sample_weight: Any = None
+) -> np.ndarray:
+    """Mean squared error of predicted survival at given times, weighted for censoring.
+
+    Parameters
+    ----------
+    y_train : Surv, structured array or DataFrame
+        Follow-up from which the distribution of censoring is estimated, by Kaplan-Meier.
+    y : Surv, structured array or DataFrame
+        ``n`` rows of right-censored follow-up, on which the predictions are judged.
+    survival : (n, T) array-like
+        Predicted probabilities of surviving beyond each time.
+    times : (T,) array-like
+        Strictly increasing, up to the longest follow-up of ``y`` and of ``y_train``.
+    sample_weight : (n,) array-like, optional
+        Weights of the rows of ``y`` in the mean.
+
+    Returns
+    -------
+    (T,) array
+        Zero is perfect; 0.25 is what a prediction of 0.5 for everybody gets.
+
+    Raises
+    ------
+    DataError
+        If shapes do not match, a probability is missing or outside of 0 to 1, times are out of
+        order or beyond the follow-up, or there is delayed entry or more than one cause.
+
+    Notes
+    -----
+    ``BS(t) = mean_i { S_i(t)^2 1[T_i <= t, event] / G(T_i-) + (1 - S_i(t))^2 1[T_i > t] / G(t) }``
+    with the Kaplan-Meier estimate ``G`` of staying uncensored. Censoring is taken to be
+    independent of the covariates. The left limit at ``T_i`` makes the score consistent where
+    events and censoring share times.
+
+    References
+    ----------
+    Graf, Schmoor, Sauerbrei & Schumacher (1999), Statistics in Medicine 18, 2529-2545.
+    Gerds & Schumacher (2006), Biometrical Journal 48, 1029-1040.
+
+    Examples
+    --------
+    >>> from semistruct import Surv
+    >>> y = Surv([2, 4, 6, 8], [1, 0, 1, 0])
+    >>> brier_score(y, y, [[0.6, 0.1], [0.9, 0.6], [0.8, 0.4], [0.9, 0.8]], times=[3, 7]).round(4)
+    array([0.105 , 0.0775])
+    """
+    follow_up = right_censored(y, "y")
+    times = check_increasing(times)
+    survival = check_survival(survival, len(follow_up), times.size)
+    rows = check_sample_weight(sample_weight, len(follow_up))
+    weights = CensoringWeights(y_train, follow_up, times)
+    scores = np.empty(times.size)
+    for k in range(times.size):
+        event, survivor = weights.at(k)
+        losses = event * survival[:, k] ** 2 + survivor * (1 - survival[:, k]) ** 2
+        scores[k] = np.average(losses, weights=rows)
+    return scores
+
+
+def integrated_brier_score(
+    y_train: Any,
+    y: Any,
+    survival: Any,
+    times: Any,
+    *,
+    rule: str = "trapezoid",
+    sample_weight: Any = None,
+) -> float:
+    """Mean of the Brier score over the time from ``times[0]`` to ``times[-1]``.
+
+    Parameters
+    ----------
+    y_train, y, survival, times, sample_weight
+        As in :func:`brier_score`, with two times or more. A first time of zero, where every
+        survival is one and the score is zero, begins the mean there.
+    rule : {"trapezoid", "step"}
+        Between times the score is a straight line, or stays as it was at the time before; the
+        latter is what R's pec and riskRegression do, with a first time of zero.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    DataError
+        As :func:`brier_score`.
+    SpecificationError
+        If ``rule`` is not one of the two, or there is only one time.
+
+    References
+    ----------
+    Graf, Schmoor, Sauerbrei & Schumacher (1999), Statistics in Medicine 18, 2529-2545.
+
+    Examples
+    --------
+    >>> from semistruct import Surv
+    >>> y = Surv([2, 4, 6, 8], [1, 0, 1, 0])
+    >>> survival = [[0.6, 0.1], [0.9, 0.6], [0.8, 0.4], [0.9, 0.8]]
+    >>> round(integrated_brier_score(y, y, survival, times=[3, 7]), 5)
+    0.09125
+    """
+    if rule not in _RULES:
+        raise SpecificationError(f"rule must be one of {', '.join(_RULES)}, got {rule!r}.")
+    times = check_increasing(times)
+    if times.size < 2:
+        raise SpecificationError(
+            f"a score is integrated over two times or more, got only {times[0]:g}; "
+            "brier_score gives the score at one time."
+        )
+    scores = brier_score(y_train, y, survival, times, sample_weight=sample_weight)
+    between = scores[:-1] if rule == "step" else (scores[:-1] + scores[1:]) / 2
+    return float(between @ np.diff(times) / (times[-1] - times[0]))
