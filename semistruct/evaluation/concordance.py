@@ -83,8 +83,8 @@ def concordance(
         Pairs are compared within strata only.
     y_train : Surv, structured array or DataFrame, optional
         Where given, Uno's index: pairs are weighted by ``1 / G(t-)^2`` with the Kaplan-Meier
-        estimate ``G`` of staying uncensored from these rows. A consistent estimate then does not
-        depend on the distribution of censoring.
+        estimate ``G`` of staying uncensored from these rows, all strata together and each row
+        counting once. What is estimated then does not depend on the distribution of censoring.
     tau : float, optional
         Only events up to and including ``tau`` are the first of a pair, as ``ymax`` of R.
 
