@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from semistruct.exceptions import DataError
 from semistruct.responses import Surv, as_surv
@@ -83,21 +84,27 @@ def check_increasing(times: Any) -> np.ndarray:
     return times
 
 
-def check_survival(survival: Any, n: int, n_times: int) -> np.ndarray:
+def check_survival(survival: Any, n: int, times: np.ndarray) -> np.ndarray:
     """Predicted survival probabilities ``(n, T)`` as float64.
 
     Raises
     ------
     DataError
-        If the shape is wrong, or a value is missing or outside of 0 to 1.
+        If the shape is wrong, rows are times, or a value is missing or outside of 0 to 1.
     """
+    index = survival.index if isinstance(survival, pd.DataFrame) else None
     survival = np.asarray(survival, dtype=np.float64)
-    if survival.ndim == 1 and n_times == 1:
+    if survival.ndim == 1 and times.size == 1:
         survival = survival[:, None]
-    if survival.shape != (n, n_times):
+    # As many rows as times would go unnoticed; a table that names its rows says what they are.
+    turned = survival.shape == (times.size, n) and (
+        n != times.size or (index is not None and n > 1 and np.array_equal(index, times))
+    )
+    if survival.shape != (n, times.size) or turned:
+        repair = " Its rows are times: pass survival.T." if turned else ""
         raise DataError(
-            f"survival must have one row per row of y and one column per time, ({n}, {n_times}), "
-            f"got shape {survival.shape}."
+            f"survival must have one row per row of y and one column per time, ({n}, {times.size}),"
+            f" got shape {survival.shape}.{repair}"
         )
     bad = np.argwhere(~((survival >= -_ROUNDING) & (survival <= 1 + _ROUNDING)))
     if bad.size:

@@ -30,7 +30,8 @@ def antolini_concordance(
     y : Surv, structured array or DataFrame
         ``n`` rows of follow-up, delayed entry allowed.
     survival : (n, T) array-like
-        Predicted probabilities of surviving beyond each time.
+        Predicted probabilities of surviving beyond each time, a row per row of ``y``: of a table
+        with times as rows, pass the transpose.
     times : (T,) array-like
         Strictly increasing. Between them a curve stays as it was at the time before, and before the
         first it is one. The distinct event times of ``y`` lose nothing.
@@ -71,7 +72,7 @@ def antolini_concordance(
     """
     follow_up = single_cause(y)
     times = check_increasing(times)
-    curves = check_survival(survival, len(follow_up), times.size)
+    curves = check_survival(survival, len(follow_up), times)
     weights = check_sample_weight(sample_weight, len(follow_up))
     if tau is not None and not tau > 0:
         raise SpecificationError(f"tau must be a positive time, got {tau!r}.")

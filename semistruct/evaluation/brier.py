@@ -28,7 +28,8 @@ def brier_score(
     y : Surv, structured array or DataFrame
         ``n`` rows of right-censored follow-up, on which the predictions are judged.
     survival : (n, T) array-like
-        Predicted probabilities of surviving beyond each time.
+        Predicted probabilities of surviving beyond each time, a row per row of ``y``: of a table
+        with times as rows, pass the transpose.
     times : (T,) array-like
         Strictly increasing, up to the longest follow-up of ``y`` and of ``y_train``.
     sample_weight : (n,) array-like, optional
@@ -66,7 +67,7 @@ def brier_score(
     """
     follow_up = right_censored(y, "y")
     times = check_increasing(times)
-    survival = check_survival(survival, len(follow_up), times.size)
+    survival = check_survival(survival, len(follow_up), times)
     rows = check_sample_weight(sample_weight, len(follow_up))
     weights = CensoringWeights(y_train, follow_up, times)
     scores = np.empty(times.size)

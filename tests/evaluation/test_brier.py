@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import integrate
 
@@ -81,6 +82,13 @@ def test_order_of_rows_does_not_matter(rng):
     np.testing.assert_allclose(shuffled, brier_score(y, y, survival, TIMES), **EXACT)
 
 
+def test_tables_are_read_row_by_row(rng):
+    y, survival = sample(rng)
+    table = pd.DataFrame(survival, columns=TIMES)
+    expected = brier_score(y, y, survival, TIMES)
+    np.testing.assert_array_equal(brier_score(y, y, table, TIMES), expected)
+
+
 def test_integrals(rng):
     y, survival = sample(rng)
     scores = brier_score(y, y, survival, TIMES)
@@ -103,6 +111,11 @@ Y = Surv([1, 2, 3, 4], [1, 0, 1, 0])
 S = np.full((4, 2), 0.5)
 MISUSE = {
     "shape": (lambda: brier_score(Y, Y, S[:3], [1, 2]), r"\(4, 2\), got shape \(3, 2\)"),
+    "turned": (lambda: brier_score(Y, Y, S.T, [1, 2]), r"shape \(2, 4\)\. .* pass survival\.T"),
+    "turned_square": (
+        lambda: brier_score(Y, Y, pd.DataFrame(0.5, [1, 2, 3, 4], range(4)), [1, 2, 3, 4]),
+        r"rows are times: pass survival\.T",
+    ),
     "range": (lambda: brier_score(Y, Y, S * 3, [1, 2]), "row 0, column 0 has 1.5"),
     "nan": (lambda: brier_score(Y, Y, S * np.nan, [1, 2]), "column 0 has nan"),
     "order": (lambda: brier_score(Y, Y, S, [2, 1]), "2 is followed by 1"),
