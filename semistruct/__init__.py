@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from semistruct import datasets, families, losses, nn
+from semistruct import datasets, families, losses, metrics, nn
 from semistruct.columns import ImageArray, TensorArray, as_image_array
 from semistruct.estimators import CoxPH, SemiStructuredRegressor
 from semistruct.exceptions import (
@@ -37,6 +37,7 @@ __all__ = [
     "families",
     "linear",
     "losses",
+    "metrics",
     "mlp",
     "nn",
     "offset",

@@ -9,28 +9,24 @@ Examples
 
 from __future__ import annotations
 
-from semistruct.evaluation import (
+from semistruct.evaluation.antolini import antolini_concordance
+from semistruct.evaluation.auc import cumulative_dynamic_auc, integrated_auc
+from semistruct.evaluation.brier import brier_score, integrated_brier_score
+from semistruct.evaluation.calibration import DCalibration, d_calibration, pit_values
+from semistruct.evaluation.concordance import (
     Concordance,
-    DCalibration,
-    KaplanMeier,
-    antolini_concordance,
-    brier_score,
-    censoring_kaplan_meier,
     concordance,
     concordance_index,
     concordance_index_ipcw,
+)
+from semistruct.evaluation.kaplan_meier import KaplanMeier, censoring_kaplan_meier, kaplan_meier
+from semistruct.evaluation.scores import (
     crps_normal,
     crps_sample,
-    cumulative_dynamic_auc,
-    d_calibration,
     dawid_sebastiani,
-    integrated_auc,
-    integrated_brier_score,
     interval_score,
-    kaplan_meier,
     log_score,
     pinball_loss,
-    pit_values,
 )
 
 __all__ = [

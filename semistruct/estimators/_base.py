@@ -77,6 +77,10 @@ class SemiStructuredEstimator(ReportingMixin, BaseEstimator):
     ) -> np.ndarray:
         """The response as the likelihood wants it, ``(n, ...)``, validated."""
 
+    def _full_cohort(self) -> bool:
+        """Whether networks are trained on the likelihood of all rows at once."""
+        return False
+
     def _subjects(self, y: Any) -> np.ndarray | None:
         """Subjects that the response itself names."""
         return None
@@ -105,7 +109,7 @@ class SemiStructuredEstimator(ReportingMixin, BaseEstimator):
         if len(rows) < len(frame):
             frame, response, weight = frame.iloc[rows], response[rows], weight[rows]
             cluster = None if cluster is None else cluster[rows]
-        options = FitOptions.of(self)
+        options = FitOptions.of(self, full_cohort=self._full_cohort())
         encoded = self._encoded(objective, specification, frame, response)
         fitted = fit_model(specification, frame, encoded, weight, objective, cluster, options)
         self.response_name_ = name

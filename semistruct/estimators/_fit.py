@@ -64,8 +64,14 @@ class FitOptions:
     random_state: np.random.SeedSequence
 
     @classmethod
-    def of(cls, estimator: Any) -> FitOptions:
+    def of(cls, estimator: Any, *, full_cohort: bool = False) -> FitOptions:
         """Read and check the parameters of an estimator.
+
+        Parameters
+        ----------
+        estimator : BaseEstimator
+        full_cohort : bool
+            See :class:`~semistruct.fitting.members.TrainingOptions`.
 
         Raises
         ------
@@ -91,7 +97,7 @@ class FitOptions:
             weight_decay=estimator.weight_decay,
             patience=estimator.patience,
             device=resolve_device(estimator.device),
-            full_cohort=getattr(estimator, "risk_sets", "batch") == "full",
+            full_cohort=full_cohort,
         )
         seed = check_random_state(estimator.random_state).randint(2**31 - 1)
         return cls(

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from lifelines.utils import concordance_index
 
 from semistruct.estimators._base import SemiStructuredEstimator
+from semistruct.evaluation.concordance import concordance_index
 from semistruct.exceptions import (
     DataError,
     DataWarning,
@@ -18,7 +18,7 @@ from semistruct.exceptions import (
     UnsupportedCombinationError,
 )
 from semistruct.inference.survival_curves import BandTransform, survival_band
-from semistruct.responses import Surv, as_surv
+from semistruct.responses import Surv
 from semistruct.terms import ResponseCall
 
 __all__ = ["SurvivalEstimator", "called_response"]
@@ -34,6 +34,10 @@ class SurvivalEstimator(SemiStructuredEstimator):
     @abstractmethod
     def _event_times(self) -> np.ndarray:
         """Times at which the cumulative hazard jumps, upwards."""
+
+    @abstractmethod
+    def _stratum(self, frame: pd.DataFrame) -> np.ndarray:
+        """Number of each row's baseline hazard, ``(n,)``."""
 
     @abstractmethod
     def _end_of_follow_up(self) -> float:
@@ -101,6 +105,7 @@ class SurvivalEstimator(SemiStructuredEstimator):
             raise SpecificationError(f"p must lie between 0 and 1, got {p!r}.")
         frame = self._new_rows(X)
         times = self._event_times()
+        # A curve that stands at p up to rounding has reached it.
         reached = self._hazards(frame, times) >= -np.log(p) * (1 - 1e-12)
         first = np.where(reached.any(axis=0), times[reached.argmax(axis=0)], np.inf)
         return pd.Series(first, index=frame.index)
@@ -136,32 +141,27 @@ class SurvivalEstimator(SemiStructuredEstimator):
         lengths = np.diff(np.concatenate([[0.0], jumps, [time]]))
         return pd.Series(lengths @ survival, index=frame.index)
 
-    def score(self, X: Any, y: Any = None) -> float:
-        """Harrell's concordance of :meth:`predict` with the follow-up.
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Harrell's concordance of :meth:`predict` with the follow-up, within strata.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n rows
+        y : Surv, structured array or DataFrame, optional
+            Delayed entry allowed; by default the response that the formula names.
+        sample_weight : (n,) array-like, optional
 
         Raises
         ------
         DataError
-            With delayed entry, where pairs of rows are not comparable in this way; if no pair is.
+            If no two rows are comparable.
         """
         frame = self._new_rows(X)
         if y is None and isinstance(self.specification_.response, ResponseCall):
             y = called_response(self.specification_.response, frame)
-        surv = as_surv(y)
-        if len(surv) != len(frame):
-            raise DataError(f"y has {len(surv)} rows and the table {len(frame)}.")
-        if surv.entry is not None and (surv.entry > 0).any():
-            raise DataError(
-                "concordance compares rows followed from the start; these have delayed entry or "
-                "several rows per subject. Score one row for each subject, without entry."
-            )
-        try:
-            return float(concordance_index(surv.time, -self.predict(frame), surv.event))
-        except ZeroDivisionError as error:
-            raise DataError(
-                "no two rows are comparable: a pair needs an event before the other's follow-up "
-                "ends."
-            ) from error
+        return concordance_index(
+            y, self.predict(frame), sample_weight=sample_weight, strata=self._stratum(frame)
+        )
 
     def _predicted_curves(
         self,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
@@ -15,7 +14,7 @@ from semistruct.estimators._specification import Formula, Specification
 from semistruct.estimators._survival import SurvivalEstimator, called_response
 from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
 from semistruct.families import Objective
-from semistruct.families.cox import TIME, CoxPartialLikelihood
+from semistruct.families.cox import EVENT, TIME, BoundCox, CoxPartialLikelihood
 from semistruct.inference.proportional_hazards import TimeTransform, proportional_hazards_test
 from semistruct.inference.survival_curves import SurvivalCurves
 from semistruct.losses import (
@@ -67,6 +66,8 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
     strata_ : MultiIndex or None
         Combinations of the columns of ``strata()`` that have a baseline.
     n_events_ : int
+    curves_ : SurvivalCurves
+        Baseline hazard with what the bands of survival curves need.
     loglik_, loglik_null_, edf_, smoothing_, history_, n_iter_, n_features_in_
         As in :class:`~semistruct.SemiStructuredRegressor`; the likelihood is the partial one.
 
@@ -155,7 +156,7 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
     def predict_partial_hazard(self, X: Any) -> pd.Series:
         """Hazard ratio of every row to the average training row (mean of the log hazard ratio)."""
         frame = self._new_rows(X)
-        return pd.Series(np.exp(self._eta(frame) - self._curves().center), index=frame.index)
+        return pd.Series(np.exp(self._eta(frame) - self.curves_.center), index=frame.index)
 
     def residuals(self, kind: Residual = "martingale") -> Any:
         """Residuals of the table model for the training rows.
@@ -172,10 +173,10 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
         """
         check_is_fitted(self)
         problem, marginal = self.fit_.problem, self.fit_.marginal
-        bound = problem.family.bind(problem.y, problem.sample_weight)
+        bound = cast(BoundCox, problem.bind())
+        risk_sets = bound.risk_sets
         eta, X = marginal.eta[:, 0], problem.blocks[0].dense()
-        options: dict[str, Any] = {"weights": bound.weight, "ties": bound.ties}  # type: ignore[attr-defined]
-        risk_sets = bound.risk_sets  # type: ignore[attr-defined]
+        options: dict[str, Any] = {"weights": bound.weight, "ties": bound.ties}
         index = None if self.fit_.frame is None else self.fit_.frame.index
         names = list(problem.designs[0].names)
         if kind == "martingale":
@@ -234,7 +235,8 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
     @property
     def baseline_cumulative_hazard_(self) -> pd.DataFrame:
         """Cumulative hazard at predictor zero: one column for each stratum."""
-        curves = self._curves()
+        check_is_fitted(self)
+        curves = self.curves_
         n = 1 if self.strata_ is None else len(self.strata_)
         values = curves.cumulative_hazard(curves.times, np.zeros(n), np.arange(n))
         columns = ["baseline"] if self.strata_ is None else self.strata_
@@ -278,6 +280,16 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
             )
         return surv, "Surv(time, event)" if left is None else str(left)
 
+    def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
+        super()._fit(X, y, sample_weight, groups)
+        self.n_events_ = int(self.fit_.problem.y[:, EVENT].sum())
+        # Sandwiches are for a table model that leaves the picture out; here the scores are in.
+        kind = self.cov_type or ("cluster" if self.specification_.cluster else "model")
+        self.curves_ = SurvivalCurves.of(self.fit_, kind)
+
+    def _full_cohort(self) -> bool:
+        return self.risk_sets == "full"
+
     def _subjects(self, y: Surv) -> np.ndarray | None:
         return None if y.id is None else np.asarray(y.id, dtype=object)
 
@@ -296,24 +308,22 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
                 combination.to_frame(index=False).drop_duplicates()
             ).sortlevel()[0]
             codes = self.strata_.get_indexer(combination).astype(float)
-        self.n_events_ = int(y.event.sum())
         return CoxPartialLikelihood.encode(y.time, y.event.astype(float), y.entry, codes)
 
     def _event_times(self) -> np.ndarray:
-        return self._curves().times
+        return self.curves_.times
 
     def _end_of_follow_up(self) -> float:
         return float(self.fit_.problem.y[:, TIME].max())
 
     def _hazards(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
-        return self._curves().cumulative_hazard(times, self._eta(frame), self._stratum(frame))
+        return self.curves_.cumulative_hazard(times, self._eta(frame), self._stratum(frame))
 
     def _hazard_errors(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
         X = self.fit_.problem.designs[0].block(frame).dense()
-        return self._curves().standard_error(times, X, self._eta(frame), self._stratum(frame))
+        return self.curves_.standard_error(times, X, self._eta(frame), self._stratum(frame))
 
     def _stratum(self, frame: pd.DataFrame) -> np.ndarray:
-        """Number of each row's baseline, ``(n,)``."""
         if self.strata_ is None:
             return np.zeros(len(frame), dtype=int)
         combination = _combinations(frame, self.specification_.strata)
@@ -326,17 +336,8 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
             )
         return codes
 
-    def _curves(self) -> SurvivalCurves:
-        check_is_fitted(self)
-        known = getattr(self, "curves_", None)
-        if known is None:
-            kind = self.cov_type or ("cluster" if self.specification_.cluster else "model")
-            known = self.curves_ = SurvivalCurves.of(self.fit_, kind)
-        return known
-
     def _eta(self, frame: pd.DataFrame) -> np.ndarray:
-        with torch.no_grad():
-            return self.fit_.eta(frame, self._device())[:, 0]
+        return self.fit_.eta(frame, self._device())[:, 0]
 
 
 def _combinations(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.MultiIndex:

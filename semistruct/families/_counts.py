@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from semistruct.families.negative_binomial import NegativeBinomial
+from semistruct.families.poisson import Poisson
 from semistruct.links import bounded_exp
 
 __all__ = [
@@ -23,7 +24,7 @@ _SMALL = 0.1  # below it the series of log_one_minus_exp is exact to double prec
 
 def poisson_log_mass(log_rate: Tensor, y: Tensor) -> Tensor:
     """``log P(y)`` of a Poisson count."""
-    return y * log_rate - bounded_exp(log_rate) - torch.lgamma(y + 1)
+    return Poisson().log_density(log_rate[..., None], y)
 
 
 def negative_binomial_log_mass(log_mean: Tensor, log_dispersion: Tensor, y: Tensor) -> Tensor:

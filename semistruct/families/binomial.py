@@ -91,7 +91,7 @@ class Binomial(SeparableFamily):
         return torch.minimum(torch.maximum(share, half), 1 - half)[None]
 
     def distribution(self, eta: Tensor) -> RowDistribution:
-        chance = self.theta(eta)[..., 0]
+        chance = self._chance(eta)
         mean = self.trials * chance
         return RowDistribution(self, eta, mean, mean * (1 - chance))
 

@@ -7,20 +7,17 @@ from dataclasses import dataclass
 import torch
 from scipy import stats
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from semistruct.families._arithmetic import elementwise, weighted_mean
-from semistruct.families._counts import log_one_minus_exp, poisson_log_mass
-from semistruct.families.autodiff import AutodiffFamily
-from semistruct.families.row_distribution import RowDistribution
-from semistruct.families.supports import COUNTS
-from semistruct.links import Link, Log, Logit, resolve_link
+from semistruct.families._counts import poisson_log_mass
+from semistruct.families._hurdle import Hurdle
+from semistruct.links import Log, Logit
 
 __all__ = ["HurdlePoisson"]
 
 
 @dataclass(frozen=True, repr=False)
-class HurdlePoisson(AutodiffFamily):
+class HurdlePoisson(Hurdle):
     """Counts that are positive with probability ``presence``, and then zero-truncated Poisson.
 
     Parameters
@@ -40,46 +37,29 @@ class HurdlePoisson(AutodiffFamily):
     Mullahy (1986), Journal of Econometrics 33, 341-365.
     """
 
-    presence_link: str | Link = "logit"
-
     param_names = ("rate", "presence")
     kernel_links = (Log(), Logit())
-    discrete = True
-    response = COUNTS
-
-    def __post_init__(self) -> None:
-        self._choose_link("presence_link", ("logit", "probit", "cloglog"))
-
-    @property
-    def links(self) -> tuple[Link, ...]:
-        return (Log(), resolve_link(self.presence_link))
-
-    def log_density(self, omega: Tensor, y: Tensor) -> Tensor:
-        log_rate, logit = omega.unbind(-1)
-        count = poisson_log_mass(log_rate, y) - log_one_minus_exp(log_rate)
-        return torch.where(y == 0, logsigmoid(-logit), logsigmoid(logit) + count)
 
     def initial_theta(self, y: Tensor, weight: Tensor) -> Tensor:
-        half = 0.5 / weight.sum()
-        mean = torch.maximum(weighted_mean(y, weight), half)
-        presence = torch.maximum(weighted_mean((y > 0).to(y), weight), half)
+        mean = torch.maximum(weighted_mean(y, weight), 0.5 / weight.sum())
         # Of the positive counts the factorial moment E[y (y - 1)] / E[y] is the rate.
         rate = (weighted_mean(y * (y - 1), weight) / mean).clamp(min=0.01)
-        return torch.stack([rate, torch.minimum(presence, 1 - half)])
+        return torch.stack([rate, self.initial_presence(y, weight)])
 
-    def distribution(self, eta: Tensor) -> RowDistribution:
-        rate, presence = self.theta(eta).unbind(-1)
-        mean = presence * rate / -torch.expm1(-rate)
-        return RowDistribution(self, eta, mean, mean * (1 + rate - mean))
+    def count_log_mass(self, omega: Tensor, y: Tensor) -> Tensor:
+        return poisson_log_mass(omega[..., 0], y)
 
-    def cdf(self, eta: Tensor, y: Tensor) -> Tensor:
-        rate, presence = self.theta(eta).unbind(-1)
-        above = elementwise(stats.poisson.sf, y.clamp(min=0), rate) / -torch.expm1(-rate)
-        inside = 1 - presence * above
-        return torch.where(y < 0, torch.zeros_like(inside), inside)
+    def count_log_zero(self, omega: Tensor) -> Tensor:
+        return omega[..., 0]
 
-    def theta_quantile(self, theta: Tensor, q: Tensor) -> Tensor:
-        rate, presence = theta.unbind(-1)
-        above = (1 - q) / presence * -torch.expm1(-rate)
-        count = elementwise(stats.poisson.isf, above.clamp(max=1.0), rate).clamp(min=1.0)
-        return torch.where(q <= 1 - presence, torch.zeros_like(count), count)
+    def count_excess(self, theta: Tensor) -> Tensor:
+        return theta[..., 0]
+
+    def count_chance(self, theta: Tensor) -> Tensor:
+        return -torch.expm1(-theta[..., 0])
+
+    def count_tail(self, theta: Tensor, y: Tensor) -> Tensor:
+        return elementwise(stats.poisson.sf, y, theta[..., 0])
+
+    def count_inverse_tail(self, theta: Tensor, q: Tensor) -> Tensor:
+        return elementwise(stats.poisson.isf, q, theta[..., 0])

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from semistruct.families._arithmetic import elementwise, weighted_mean
+from semistruct.families._counts import poisson_log_mass
 from semistruct.families.autodiff import AutodiffFamily
 from semistruct.families.row_distribution import RowDistribution
 from semistruct.families.supports import COUNTS
@@ -41,11 +42,9 @@ class ZeroInflatedPoisson(AutodiffFamily):
 
     def log_density(self, omega: Tensor, y: Tensor) -> Tensor:
         log_rate, logit = omega.unbind(-1)
-        rate = bounded_exp(log_rate)
         present = logsigmoid(-logit)
-        zero = torch.logaddexp(logsigmoid(logit), present - rate)
-        count = present + y * log_rate - rate - torch.lgamma(y + 1)
-        return torch.where(y == 0, zero, count)
+        zero = torch.logaddexp(logsigmoid(logit), present - bounded_exp(log_rate))
+        return torch.where(y == 0, zero, present + poisson_log_mass(log_rate, y))
 
     def initial_theta(self, y: Tensor, weight: Tensor) -> Tensor:
         # Moments: the factorial moment E[y (y - 1)] / E[y] is the rate.

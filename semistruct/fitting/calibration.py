@@ -118,7 +118,7 @@ def calibrate(
 
 def _row_loglik(problem: StructuredProblem, eta: np.ndarray) -> np.ndarray:
     """Weighted log-likelihood of every row, ``(n,)``; of a Cox model, within these rows."""
-    return problem.family.bind(problem.y, problem.sample_weight).contributions(eta)
+    return problem.bind().contributions(eta)
 
 
 def _gain(difference: np.ndarray, groups: np.ndarray) -> tuple[float, float]:

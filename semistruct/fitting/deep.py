@@ -125,11 +125,13 @@ def noise_scale(
     """One standard deviation of noise in the predictor of every slot, ``(T,)``.
 
     The root of the inverse mean curvature: the residual standard deviation for the normal
-    location, ``1 / sqrt(mean rate)`` for a log rate.
+    location, ``1 / sqrt(mean rate)`` for a log rate. One where a constant means nothing, so that
+    there is no information about it: about what it is for a log hazard with many events.
     """
     total = problem.sample_weight.sum()
-    bound = problem.family.bind(problem.y, problem.sample_weight)
-    curvature = bound.curvature(start.eta, "expected")
+    if not problem.family.has_intercept:
+        return np.ones(len(slots))
+    curvature = problem.bind().curvature(start.eta, "expected")
     ones = DenseBlock(np.ones((len(problem.y), 1)))
     information = np.diag(curvature.gram([ones] * len(problem.designs)))[[s.param for s in slots]]
     usable = np.isfinite(information) & (information > 0)

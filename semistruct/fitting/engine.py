@@ -10,7 +10,7 @@ import torch
 
 from semistruct.design import Design
 from semistruct.exceptions import SpecificationError
-from semistruct.families.base import Family, Objective
+from semistruct.families.base import BoundObjective, Family, Objective
 from semistruct.fitting._likelihood import Dispersion, Likelihood
 from semistruct.fitting.criteria import CRITERIA, CriterionValue, SmoothingMethod
 from semistruct.fitting.newton import (
@@ -58,6 +58,12 @@ class StructuredProblem:
     blocks: tuple[DesignBlock, ...]
     offset: np.ndarray
     sample_weight: np.ndarray
+
+    def bind(self) -> BoundObjective:
+        """The likelihood of these rows as a function of their predictors ``(n, K)``."""
+        return self.family.bind(
+            np.ascontiguousarray(self.y), np.ascontiguousarray(self.sample_weight, dtype=float)
+        )
 
 
 @dataclass(frozen=True)
@@ -261,7 +267,7 @@ def _null_model(
 ) -> tuple[np.ndarray, float, float]:
     """Constants ``(K,)`` of the model of intercepts, the floor of ``log t``, its likelihood."""
     K = offset.shape[1]
-    if not family.has_intercept or not isinstance(family, Family):
+    if not isinstance(family, Family):  # a partial likelihood has no constants
         return np.zeros(K), -np.inf, family.bind(y, weight).loglik(offset)
     ones = tuple(DenseBlock(np.ones((y.size, 1))) for _ in range(K))
     at = None

@@ -14,6 +14,7 @@ from semistruct._validation import check_length
 from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
 from semistruct.families.base import Family, RowCurvature
 from semistruct.fitting._likelihood import Dispersion, Likelihood
+from semistruct.fitting.augmented import take_rows
 from semistruct.fitting.structured import StructuredFit, StructuredProblem
 from semistruct.linalg import penalised_cholesky
 from semistruct.terms import DesignBlock, SparseBlock
@@ -97,7 +98,7 @@ def covariance(
         n = fit.n_effective
         factor = n / max(n - fit.edf_total, 1.0) if small_sample else 1.0
     if not problem.family.separable:
-        bound = problem.family.bind(problem.y[rows], problem.sample_weight[rows])
+        bound = take_rows(problem, rows).bind()
         scores = bound.score_residuals(np.ascontiguousarray(fit.eta[rows]), blocks)
         if kind == "cluster":
             scores = _sums_by(scores, codes, G)
@@ -137,10 +138,7 @@ def _observed_bread(
 def score_rows(fit: StructuredFit, problem: StructuredProblem) -> tuple[np.ndarray, np.ndarray]:
     """Rows of positive weight, and their weighted scores ``w_i dl_i/d eta_i``, ``(n', K)``."""
     rows = np.flatnonzero(problem.sample_weight > 0)
-    bound = problem.family.bind(
-        np.ascontiguousarray(problem.y[rows]), np.ascontiguousarray(problem.sample_weight[rows])
-    )
-    return rows, bound.score(np.ascontiguousarray(fit.eta[rows]))
+    return rows, take_rows(problem, rows).bind().score(np.ascontiguousarray(fit.eta[rows]))
 
 
 def pearson_dispersion(fit: StructuredFit, problem: StructuredProblem) -> float:

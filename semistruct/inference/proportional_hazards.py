@@ -7,13 +7,14 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import pandas as pd
-from lifelines import KaplanMeierFitter
 from scipy import stats
 
+from semistruct.evaluation.kaplan_meier import kaplan_meier
 from semistruct.exceptions import DataError, SpecificationError
 from semistruct.families.cox import ENTRY, EVENT, TIME, BoundCox
 from semistruct.fitting.model import ModelFit
 from semistruct.losses import cox_hessian, cox_schoenfeld_residuals
+from semistruct.responses import Surv
 
 __all__ = ["TimeTransform", "proportional_hazards_test"]
 
@@ -55,20 +56,18 @@ def proportional_hazards_test(fit: ModelFit, transform: TimeTransform = "km") ->
             f"{transform!r}."
         )
     problem, marginal = fit.problem, fit.marginal
-    rows = np.flatnonzero(problem.sample_weight > 0)
-    y, weight = problem.y[rows], problem.sample_weight[rows]
-    bound = cast(BoundCox, problem.family.bind(y, weight))
-    X, eta = problem.blocks[0].take(rows).dense(), marginal.eta[rows, 0]
+    bound = cast(BoundCox, problem.bind())
+    X, eta = problem.blocks[0].dense(), marginal.eta[:, 0]
     tested = np.flatnonzero(problem.designs[0].kinds == "parametric")
     if not tested.size:
         raise SpecificationError("the model has no parametric term whose hazard ratio to test.")
     options: dict[str, Any] = {"weights": bound.weight, "ties": bound.ties}
     residuals = cox_schoenfeld_residuals(eta, X, bound.risk_sets, **options)
-    g_event = _transformed(transform, y, residuals.time)
+    g_event = _transformed(transform, problem.y, residuals.time)
     g = _at_event_times(bound, residuals.time, g_event)
     lowest = g.min()
     g, g_event = g - lowest, g_event - lowest
-    score = (weight[residuals.rows] * g_event) @ residuals.residuals[:, tested]
+    score = (problem.sample_weight[residuals.rows] * g_event) @ residuals.residuals[:, tested]
     b, t = slice(0, X.shape[1]), slice(X.shape[1], X.shape[1] + len(tested))
     information = np.zeros((t.stop, t.stop))
     information[b, b] = marginal.S_lam
@@ -108,13 +107,9 @@ def _transformed(transform: str, y: np.ndarray, times: np.ndarray) -> np.ndarray
     }
     if transform in simple:
         return np.asarray(simple[transform](times), dtype=float)
-    entry = np.where(np.isfinite(y[:, ENTRY]), y[:, ENTRY], 0.0)
     delayed = np.isfinite(y[:, ENTRY]).any()
-    curve = KaplanMeierFitter().fit(y[:, TIME], y[:, EVENT], entry=entry if delayed else None)
-    grid = curve.survival_function_.index.to_numpy(float)
-    steps = curve.survival_function_.to_numpy()[:, 0]
-    before = np.searchsorted(grid, times, side="left") - 1
-    return 1 - np.where(before >= 0, steps[np.maximum(before, 0)], 1.0)
+    follow_up = Surv(y[:, TIME], y[:, EVENT], y[:, ENTRY] if delayed else None)
+    return 1 - kaplan_meier(follow_up).before(times)
 
 
 def _ranks(times: np.ndarray, among: np.ndarray) -> np.ndarray:

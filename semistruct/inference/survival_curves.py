@@ -43,11 +43,10 @@ class SurvivalCurves:
         """Estimate the baseline from the training rows, with the predictor of predictions."""
         problem = fit.problem
         used = fit.marginal if fit.deep is None else fit.deep.fit
-        rows = np.flatnonzero(problem.sample_weight > 0)
-        bound = cast(BoundCox, problem.family.bind(problem.y[rows], problem.sample_weight[rows]))
-        eta, X = used.eta[rows, 0], problem.blocks[0].take(rows).dense()
-        center = float(np.average(eta, weights=problem.sample_weight[rows]))
-        means = np.average(X, axis=0, weights=problem.sample_weight[rows])
+        bound = cast(BoundCox, problem.bind())
+        eta, X = used.eta[:, 0], problem.blocks[0].dense()
+        center = float(np.average(eta, weights=problem.sample_weight))
+        means = np.average(X, axis=0, weights=problem.sample_weight)
         baseline = cox_baseline(
             eta - center, bound.risk_sets, X=X - means, weights=bound.weight, ties=bound.ties
         )

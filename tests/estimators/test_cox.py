@@ -237,8 +237,6 @@ def test_refusals():
         model.predict_restricted_mean(frame, 0)
     with pytest.raises(ss.SpecificationError, match="kind"):
         model.residuals("pearson")
-    with pytest.raises(ss.DataError, match="delayed entry"):
-        model.score(frame, ss.Surv(frame["time"], frame["event"], frame["time"] * 0.5))
     with pytest.raises(ss.DataError, match="comparable"):
         model.score(frame[:1], y[:1])
 

@@ -5,13 +5,13 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from semistruct import Surv
-from semistruct.evaluation import (
+from semistruct.exceptions import DataError
+from semistruct.metrics import (
     censoring_kaplan_meier,
     cumulative_dynamic_auc,
     integrated_auc,
     kaplan_meier,
 )
-from semistruct.exceptions import DataError
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}  # the same sums in another order
 TIMES = np.array([2.0, 5.0, 9.0])

@@ -6,13 +6,13 @@ import pytest
 from scipy import integrate
 
 from semistruct import Surv
-from semistruct.evaluation import (
+from semistruct.exceptions import DataError, SpecificationError
+from semistruct.metrics import (
     brier_score,
     censoring_kaplan_meier,
     integrated_brier_score,
     kaplan_meier,
 )
-from semistruct.exceptions import DataError, SpecificationError
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}  # the same sums in another order
 TIMES = np.array([2.0, 5.0, 9.0])

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from semistruct import Surv
-from semistruct.evaluation import d_calibration, pit_values
 from semistruct.exceptions import DataError, SpecificationError
+from semistruct.metrics import d_calibration, pit_values
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}  # the same sums in another order
 

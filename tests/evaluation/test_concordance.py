@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semistruct import Surv
-from semistruct.evaluation import (
+from semistruct.exceptions import DataError, SpecificationError
+from semistruct.metrics import (
     censoring_kaplan_meier,
     concordance,
     concordance_index,
     concordance_index_ipcw,
 )
-from semistruct.exceptions import DataError, SpecificationError
 
 # Both sides are the same sums in another order.
 EXACT = {"rtol": 1e-10, "atol": 1e-12}

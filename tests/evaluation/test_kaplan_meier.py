@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from semistruct import Surv
-from semistruct.evaluation import censoring_kaplan_meier, kaplan_meier
 from semistruct.exceptions import DataError
+from semistruct.metrics import censoring_kaplan_meier, kaplan_meier
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}  # the same products in another order
 

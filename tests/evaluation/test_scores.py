@@ -5,7 +5,8 @@ import pytest
 from _oracles import load_oracle
 from scipy import integrate, stats
 
-from semistruct.evaluation import (
+from semistruct.exceptions import DataError, SpecificationError
+from semistruct.metrics import (
     crps_normal,
     crps_sample,
     dawid_sebastiani,
@@ -13,7 +14,6 @@ from semistruct.evaluation import (
     log_score,
     pinball_loss,
 )
-from semistruct.exceptions import DataError, SpecificationError
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}  # the same sums in another order
 QUADRATURE = {"rtol": 1e-6}

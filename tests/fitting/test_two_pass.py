@@ -108,18 +108,16 @@ def test_training_on_full_risk_sets():
         "random_state": 0,
         "progress": False,
     }
-    formula = "z1 + mlp(z0, z2)"
-    full = ss.CoxPH(formula, risk_sets="full", batch_size=32, **options).fit(frame, y)
-    other = ss.CoxPH(formula, risk_sets="full", batch_size=150, **options).fit(frame, y)
+    # Without dropout the size of the parts changes nothing but rounding.
+    formula = "z1 + mlp(z0, z2, dropout=0.0)"
+    full, parts = (
+        ss.CoxPH(formula, risk_sets="full", batch_size=size, **options).fit(frame, y)
+        for size in (150, 32)
+    )
+    np.testing.assert_allclose(parts.predict(frame), full.predict(frame), atol=0.02)
     assert full.history_["epoch"].max() == 60
     assert full.score(frame, y) > ss.CoxPH("z1").fit(frame, y).score(frame, y) + 0.05
-    # Parts of another size draw other dropout masks only; without dropout nothing would change.
-    plain = "z1 + mlp(z0, z2, dropout=0.0)"
-    a, b = (
-        ss.CoxPH(plain, risk_sets="full", batch_size=size, **options).fit(frame, y)
-        for size in (32, 150)
-    )
-    np.testing.assert_allclose(a.predict(frame), b.predict(frame), atol=0.02)
-    assert np.isfinite(other.predict(frame)).all()
+    batches = ss.CoxPH(formula, batch_size=32, **options).fit(frame, y)
+    assert np.abs(batches.predict(frame) - parts.predict(frame)).max() > 0.05
     with pytest.raises(ss.SpecificationError, match="risk_sets"):
         ss.CoxPH("z1", risk_sets="all").fit(frame, y)

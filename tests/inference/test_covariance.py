@@ -179,3 +179,22 @@ def test_errors_name_what_is_wrong(table):
         covariance(fit, problem, dispersion=2.0)
     with pytest.raises(UnsupportedCombinationError, match="Pearson dispersion needs"):
         pearson_dispersion(fit, problem)
+
+
+@pytest.mark.parametrize("family", ["normal", "poisson", "gamma"])
+def test_score_residuals_sum_to_the_gradient_and_are_its_rows(table, family):
+    problem, fit = fit_formula(
+        "x + z", table, table[family], family, sample_weight=table["weight"].to_numpy()
+    )
+    residuals = problem.bind().score_residuals(fit.eta + 0.1, problem.blocks)
+    gradient = [
+        block.rmatvec(problem.bind().score(fit.eta + 0.1)[:, k])
+        for k, block in enumerate(problem.blocks)
+    ]
+    np.testing.assert_allclose(residuals.sum(axis=0), np.concatenate(gradient), rtol=1e-10)
+    at_fit = problem.bind().score_residuals(fit.eta, problem.blocks)
+    rows, scores = score_rows(fit, problem)
+    middle = np.hstack(
+        [block.take(rows).dense() * scores[:, [k]] for k, block in enumerate(problem.blocks)]
+    )
+    np.testing.assert_allclose(at_fit[rows], middle, rtol=1e-12)

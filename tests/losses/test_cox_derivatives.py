@@ -210,3 +210,20 @@ def test_blocks_of_sorted_rows_give_the_same_as_whole_columns(
     blocks = hessian.gram(X)
     assert blocks.diagonal().min() > 0
     np.testing.assert_allclose(blocks, hessian._gram_by_columns(X), **EXACT)
+
+
+def test_time_weights_count_event_times():
+    rng = np.random.default_rng(4)
+    time = rng.integers(1, 9, 40).astype(float)
+    risk_sets = CoxRiskSets.from_data(time, rng.integers(0, 2, 40))
+    eta, X = rng.normal(size=40), rng.normal(size=(40, 3))
+    whole = cox_hessian(eta, risk_sets).gram(X)
+    K = len(risk_sets.time)
+    parts = [cox_hessian(eta, risk_sets, time_weights=np.arange(K) == k).gram(X) for k in range(K)]
+    torch.testing.assert_close(sum(parts), whole)
+    g = rng.uniform(0, 2, K)
+    found = cox_hessian(eta, risk_sets, time_weights=g).gram(X)
+    torch.testing.assert_close(found, sum(w * part for w, part in zip(g, parts, strict=True)))
+    for bad in (g[1:], -g):
+        with pytest.raises(DataError, match="time_weights"):
+            cox_hessian(eta, risk_sets, time_weights=bad)

@@ -177,6 +177,25 @@ def test_proportional_hazards(case, formula, options):
         assert_allclose(table["p"], expected["p"], rtol=1e-6, atol=1e-12)
 
 
+CONCORDANCE = [
+    (LUNG, "concordance", LUNG_TERMS, {}),
+    (VETERAN, "concordance_stratified", COEFFICIENTS[3][2], {"ties": "breslow"}),
+    (COLON, "concordance", f"{COLON_TERMS} + strata(differ) + offset(off)", {"weights": "w"}),
+    (CGD, "concordance", f"{CGD_TERMS} + cluster(id)", {}),
+    (HEART, "concordance", "age + year + surgery + transplant", {"ties": "breslow"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("case", "block", "formula", "options"), CONCORDANCE, ids=[c[0][:3] for c in CONCORDANCE]
+)
+def test_score_is_the_concordance(case, block, formula, options):
+    oracle, model = fit(case, formula, **options)
+    weight = oracle.data[options["weights"]].to_numpy(float) if "weights" in options else None
+    found = model.score(oracle.data, response(oracle.data, case), weight)
+    assert found == pytest.approx(oracle.expected[block]["harrell"], abs=1e-10)
+
+
 def test_residuals():
     oracle, model = fit(LUNG, LUNG_TERMS)
     for kind in ("martingale", "deviance", "score", "dfbeta", "schoenfeld"):
