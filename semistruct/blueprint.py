@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from semistruct.encoders import Encoder, FeatureEncoder, build_encoder
+from semistruct.encoders import Augmentation, Encoder, FeatureEncoder, build_encoder
 from semistruct.fusion import build_fusion
 from semistruct.modalities import Modality, Reader
 from semistruct.network import SemiStructuredNet, TermNetwork
@@ -85,11 +85,14 @@ class NetworkBlueprint:
     ----------
     readers : mapping of str to Reader
     slots : tuple of T slots
+    mirrored : frozenset of str
+        Inputs whose pictures are mirrored at random in training, where the encoder left that open.
     """
 
     readers: Mapping[str, Reader]
     plans: tuple[TermPlan, ...]
     slots: tuple[Slot, ...]
+    mirrored: frozenset[str] = frozenset()
 
     @property
     def is_linear(self) -> bool:
@@ -99,6 +102,12 @@ class NetworkBlueprint:
             for plan in self.plans
             for part in plan.inputs
         )
+
+    def undecided(self) -> tuple[str, ...]:
+        """Inputs with an encoder that leaves open whether pictures may be mirrored."""
+        parts = [part for plan in self.plans for part in plan.inputs]
+        names = dict.fromkeys(part.name for part in parts if _open_augmentations(part.make(0)))
+        return tuple(names)
 
     def read(self, frame: pd.DataFrame) -> dict[str, Modality]:
         """The inputs of every row of ``frame``."""
@@ -117,6 +126,8 @@ class NetworkBlueprint:
         generator = np.random.default_rng(seeds[0])
         for term in terms:
             for name, encoder in zip(term.inputs, term.encoders, strict=True):
+                for augmentation in _open_augmentations(encoder):
+                    augmentation.hflip = name in self.mirrored or "auto"
                 present = rows[modalities[name].present[rows]]
                 if len(present) > SCALING_ROWS:
                     present = generator.choice(present, SCALING_ROWS, replace=False)
@@ -124,3 +135,11 @@ class NetworkBlueprint:
                     encoder.learn_inputs(modalities[name].batch(present))  # type: ignore[operator]
         slots = [(slot.param, slot.network) for slot in self.slots]
         return SemiStructuredNet(terms, slots, torch.as_tensor(scale))
+
+
+def _open_augmentations(encoder: nn.Module) -> list[Augmentation]:
+    return [
+        module
+        for module in encoder.modules()
+        if isinstance(module, Augmentation) and module.hflip == "auto"
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -44,21 +44,25 @@ class Modality:
         Which rows have the modality.
     in_shape : tuple of int
         Shape of one row.
+    mirrored : bool
+        Whether every row is given with its last axis reversed.
     """
 
     name: str
     values: TensorArray | np.ndarray
     present: np.ndarray
     in_shape: tuple[int, ...]
+    mirrored: bool = False
 
     def __len__(self) -> int:
         return len(self.present)
 
     def batch(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
         """Rows ``(b, *in_shape)``, in the order asked for; absent rows are zeros."""
-        if isinstance(self.values, np.ndarray):
-            return torch.from_numpy(self.values[rows]).to(device)
-        return torch.from_numpy(self.values.batch(rows)).to(device)
+        in_memory = isinstance(self.values, np.ndarray)
+        values = self.values[rows] if in_memory else self.values.batch(rows)  # type: ignore[union-attr]
+        batch = torch.from_numpy(values).to(device)
+        return batch.flip(-1) if self.mirrored else batch
 
     def in_memory(self) -> Modality:
         """The same rows decoded once, where they fit into memory."""
@@ -67,7 +71,7 @@ class Modality:
         size = len(self) * int(np.prod(self.in_shape)) * self.values.element_dtype.itemsize
         if size > _BLOCK_BYTES:
             return self
-        return Modality(self.name, self.values.batch(), self.present, self.in_shape)
+        return replace(self, values=self.values.batch())
 
 
 class Reader(ABC):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -23,8 +24,12 @@ class Augmentation(SeededModule):
 
     Parameters
     ----------
-    hflip, vflip : bool
-        Mirror left-right, upside-down, each with probability one half.
+    hflip : bool or "auto"
+        Mirror left-right with probability one half. With "auto" pictures stay as they are until a
+        model that is being fitted finds that mirror images say the same; see
+        :func:`~semistruct.fitting.mirroring.mirrored_inputs`.
+    vflip : bool
+        Mirror upside-down with probability one half.
     shift : float
         Largest shift in each direction as a fraction of the side; the border pixels are repeated.
     brightness : float
@@ -49,7 +54,7 @@ class Augmentation(SeededModule):
 
     def __init__(
         self,
-        hflip: bool = False,
+        hflip: bool | Literal["auto"] = False,
         vflip: bool = False,
         shift: float = 0.0,
         brightness: float = 0.0,
@@ -65,7 +70,11 @@ class Augmentation(SeededModule):
                 raise SpecificationError(
                     f"augmentation {name} must lie between 0 and {largest}, got {value!r}."
                 )
-        self.hflip = bool(hflip)
+        if isinstance(hflip, str) and hflip != "auto":
+            raise SpecificationError(
+                f"augmentation hflip must be True, False or 'auto', got {hflip!r}."
+            )
+        self.hflip: bool | Literal["auto"] = hflip if hflip == "auto" else bool(hflip)
         self.vflip = bool(vflip)
         self.shift = float(shift)
         self.brightness = float(brightness)
@@ -77,7 +86,7 @@ class Augmentation(SeededModule):
         if not self.training:
             return x
         generator = self.generator(x.device)
-        if self.hflip or self.vflip or self.shift:
+        if self.hflip is True or self.vflip or self.shift:
             x = self._move(x, generator)
         if self.rotation:
             x = self._rotate(x, generator)
@@ -91,7 +100,7 @@ class Augmentation(SeededModule):
         # Flip and shift are one look-up of source rows and columns per picture.
         b, _, height, width = x.shape
         rows = self._source(b, height, self.vflip, x.device, generator)
-        columns = self._source(b, width, self.hflip, x.device, generator)
+        columns = self._source(b, width, self.hflip is True, x.device, generator)
         pictures = torch.arange(b, device=x.device)[:, None, None]
         moved = x.permute(0, 2, 3, 1)[pictures, rows[:, :, None], columns[:, None, :]]
         return moved.permute(0, 3, 1, 2)

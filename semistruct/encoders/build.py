@@ -12,7 +12,7 @@ from torch import nn
 from semistruct._registry import lookup
 from semistruct.encoders.augmentation import Augmentation
 from semistruct.encoders.base import Encoder
-from semistruct.encoders.cnn import DEFAULT_SHIFT, CNNEncoder
+from semistruct.encoders.cnn import DEFAULT_AUGMENTATION, CNNEncoder
 from semistruct.encoders.mlp import MLPEncoder
 from semistruct.encoders.module import ModuleEncoder
 from semistruct.encoders.randomness import initial_weights, reseed
@@ -117,7 +117,7 @@ def _checked(cls: type[Encoder], given: dict[str, Any], name: str) -> dict[str, 
             )
         if chosen:
             # What is not named keeps its default: asking for flips does not switch off shifts.
-            given["augmentation"] = {"shift": DEFAULT_SHIFT, **chosen}
+            given["augmentation"] = {**DEFAULT_AUGMENTATION, **chosen}
         known = dict.fromkeys([*allowed, *_AUGMENTATION_OPTIONS])
     else:
         known = dict.fromkeys(allowed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,9 @@ from semistruct.encoders.randomness import Dropout, initial_weights, reseed
 from semistruct.encoders.standardization import InputStandardization
 from semistruct.exceptions import SpecificationError
 
-__all__ = ["DEFAULT_SHIFT", "CNNEncoder"]
+__all__ = ["DEFAULT_AUGMENTATION", "CNNEncoder"]
 
-DEFAULT_SHIFT = 0.05
+DEFAULT_AUGMENTATION: Mapping[str, Any] = {"hflip": "auto", "shift": 0.05}
 
 
 class CNNEncoder(Encoder):
@@ -43,7 +44,8 @@ class CNNEncoder(Encoder):
         Probability that a cell's feature is set to zero before the last layer, in training.
     activation : {"silu", "relu", "gelu", "elu", "tanh"}
     augmentation : Augmentation or mapping of its options, optional
-        Random changes in training. By default shifts of up to 5 % of the side; ``{}`` for none.
+        Random changes in training. By default shifts of up to 5 % of the side, and mirroring where
+        a model finds that mirror images say the same; ``{}`` for none.
     random_state : int, optional
         Seed of initial weights, dropout and augmentation; ``None`` uses torch's default generator.
 
@@ -79,7 +81,7 @@ class CNNEncoder(Encoder):
         grid: int = 4,
         dropout: float = 0.2,
         activation: str = "relu",
-        augmentation: Augmentation | Mapping[str, float] | None = None,
+        augmentation: Augmentation | Mapping[str, Any] | None = None,
         random_state: int | None = None,
     ) -> None:
         super().__init__()
@@ -129,15 +131,15 @@ class CNNEncoder(Encoder):
         return self.head(self.dropout(cells.flatten(1)))
 
 
-def _augmentation(augmentation: Augmentation | Mapping[str, float] | None) -> Augmentation:
+def _augmentation(augmentation: Augmentation | Mapping[str, Any] | None) -> Augmentation:
     if augmentation is None:
-        return Augmentation(shift=DEFAULT_SHIFT)
+        return Augmentation(**DEFAULT_AUGMENTATION)
     if isinstance(augmentation, Augmentation):
         return augmentation
     known = dict.fromkeys(name for name in inspect.signature(Augmentation).parameters)
     for option in augmentation:
         lookup(known, option, "augmentation")
-    return Augmentation(**augmentation)  # type: ignore[arg-type]
+    return Augmentation(**augmentation)
 
 
 def _plan(side: int, channels: Sequence[int], grid: int) -> list[tuple[int, int]]:

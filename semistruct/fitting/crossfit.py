@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from semistruct.exceptions import DataError
 from semistruct.fitting.folds import make_folds, split_groups
 from semistruct.fitting.members import DeepProblem, Member, MemberSolver
+from semistruct.fitting.mirroring import mirrored_inputs
 from semistruct.network import predict_scores
 
 __all__ = ["CrossFit", "cross_fit"]
@@ -37,6 +38,9 @@ class CrossFit:
         Fold of each row; ``-1`` for rows that are not honest or have weight zero.
     history : DataFrame
         The members' histories with a column ``member``.
+    mirrored : tuple of str
+        Inputs that were found to say the same when mirrored, and were in training; see
+        :func:`~semistruct.fitting.mirroring.mirrored_inputs`.
     """
 
     members: tuple[Member, ...]
@@ -44,6 +48,7 @@ class CrossFit:
     honest: np.ndarray = field(repr=False)
     fold: np.ndarray = field(repr=False)
     history: pd.DataFrame = field(repr=False)
+    mirrored: tuple[str, ...] = ()
 
 
 def cross_fit(
@@ -107,25 +112,35 @@ def cross_fit(
     for number, seed in zip(scored, member_seed.spawn(len(scored)), strict=True):
         train, stop = split_groups(used[fold[used] != number], groups, _STOP_SHARE, rng)
         tasks.append((train, stop, seed))
-    members = tuple(_train_all(problem, solver, tasks, n_jobs, progress))
+    unseen = [np.arange(n) if n_used == 1 else np.flatnonzero(fold == number) for number in scored]
+    members, mirrored = _train(problem, solver, tasks, fold, n_repeats, n_jobs, progress)
     scores = np.zeros((n, len(problem.blueprint.slots)))
-    for number, member in zip(scored, members, strict=True):
-        rows = np.arange(n) if n_used == 1 else np.flatnonzero(fold == number)
+    for rows, member in zip(unseen, members, strict=True):
         scores[rows] += predict_scores(member.net, problem.modalities, rows) / n_repeats
     history = pd.concat(
         [member.history.assign(member=number) for number, member in enumerate(members)],
         ignore_index=True,
     )
-    return CrossFit(members, scores, fold >= 0, fold, history)
+    return CrossFit(members, scores, fold >= 0, fold, history, mirrored)
 
 
-def _train_all(
+_Task = tuple[np.ndarray, np.ndarray, np.random.SeedSequence]
+
+
+def _train(
     problem: DeepProblem,
     solver: MemberSolver,
-    tasks: Sequence[tuple[np.ndarray, np.ndarray, np.random.SeedSequence]],
+    tasks: Sequence[_Task],
+    fold: np.ndarray,
+    n_repeats: int,
     n_jobs: int | None,
     progress: bool,
-) -> Iterator[Member]:
+) -> tuple[tuple[Member, ...], tuple[str, ...]]:
+    """Members of all tasks, and the inputs that were mirrored.
+
+    Where that is open the first member of every fold is trained without; if these find that mirror
+    images say the same, all are trained with them, else the others join the first ones.
+    """
     with tqdm(
         total=len(tasks),
         desc="deep terms",
@@ -133,15 +148,40 @@ def _train_all(
         disable=not progress,
         bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
     ) as bar:
-        if n_jobs in (None, 1):
-            for train, stop, seed in tasks:
-                yield solver.fit(problem, train, stop, seed, bar.update)
-            return
-        parallel = Parallel(n_jobs=n_jobs, return_as="generator")
-        jobs = (delayed(solver.fit)(problem, *task, _silent) for task in tasks)
-        for member in parallel(jobs):
-            bar.update(1)
-            yield member
+        if not problem.blueprint.undecided():
+            return tuple(_train_all(problem, solver, tasks, n_jobs, bar)), ()
+        pilots = list(_train_all(problem, solver, tasks[::n_repeats], n_jobs, bar))
+        held_out = [np.flatnonzero(fold == number) for number in range(len(pilots))]
+        mirrored = mirrored_inputs(problem, pilots, held_out)
+        if mirrored:
+            bar.total += len(pilots)
+            decided = replace(problem.blueprint, mirrored=frozenset(mirrored))
+            again = replace(problem, blueprint=decided)
+            return tuple(_train_all(again, solver, tasks, n_jobs, bar)), mirrored
+        others = [task for k, task in enumerate(tasks) if k % n_repeats]
+        rest = _train_all(problem, solver, others, n_jobs, bar)
+        members = [
+            next(rest) if k % n_repeats else pilots[k // n_repeats] for k in range(len(tasks))
+        ]
+        return tuple(members), ()
+
+
+def _train_all(
+    problem: DeepProblem,
+    solver: MemberSolver,
+    tasks: Sequence[_Task],
+    n_jobs: int | None,
+    bar: tqdm,
+) -> Iterator[Member]:
+    if n_jobs in (None, 1):
+        for train, stop, seed in tasks:
+            yield solver.fit(problem, train, stop, seed, bar.update)
+        return
+    parallel = Parallel(n_jobs=n_jobs, return_as="generator")
+    jobs = (delayed(solver.fit)(problem, *task, _silent) for task in tasks)
+    for member in parallel(jobs):
+        bar.update(1)
+        yield member
 
 
 def _silent(share: float) -> None:

@@ -189,4 +189,4 @@ def test_build_refuses(encoder, options, message):
 def test_build_gathers_augmentation_options():
     encoder = build_encoder("cnn", (3, 8, 8), {"hflip": True, "shift": 0.1})
     assert encoder.augmentation.hflip and encoder.augmentation.shift == 0.1
-    assert not build_encoder("cnn", (3, 8, 8)).augmentation.hflip
+    assert build_encoder("cnn", (3, 8, 8)).augmentation.hflip == "auto"

@@ -46,7 +46,7 @@ def problem():
         }
     )
     structured = make_problem("x", frame, rng.normal(size=N), "normal")
-    blueprint = draw_blueprint([[cnn("scan")], []], frame)
+    blueprint = draw_blueprint([[cnn("scan", hflip=False)], []], frame)
     return DeepProblem(
         structured, fit_structured(structured), blueprint, blueprint.read(frame), np.ones(1)
     )
