@@ -13,9 +13,10 @@ from semistruct.terms.deep import DeepTerm, cnn
 from semistruct.terms.measurement import is_tensor, tabular_columns
 from semistruct.terms.parametric import Parametric
 from semistruct.terms.selectors import matching_columns
+from semistruct.terms.smooth_base import SmoothTerm
 from semistruct.terms.term_list import Addend, TermList
 
-__all__ = ["default_terms", "resolve_columns"]
+__all__ = ["default_terms", "resolve_columns", "with_lower_terms"]
 
 
 def default_terms(frame: pd.DataFrame) -> TermList:
@@ -42,7 +43,7 @@ def default_terms(frame: pd.DataFrame) -> TermList:
 
 
 def resolve_columns(terms: TermList, frame: pd.DataFrame, exclude: Sequence[str] = ()) -> TermList:
-    """Replace ``.`` and ``cols()`` by the names of columns; other terms stay as they are.
+    """Replace ``.`` and ``cols()`` by the names of columns; smooths learn what they stand beside.
 
     Parameters
     ----------
@@ -74,7 +75,38 @@ def resolve_columns(terms: TermList, frame: pd.DataFrame, exclude: Sequence[str]
         else term
         for term in terms.structured
     )
-    return replace(named, structured=structured)
+    return with_lower_terms(replace(named, structured=structured))
+
+
+def with_lower_terms(terms: TermList) -> TermList:
+    """The list in which every smooth knows the terms that it may contain.
+
+    Notes
+    -----
+    The parametric part comes first, then smooths by the number of columns they read (``by``
+    included), in the order in which they were written. A smooth is identified beside all terms
+    before it that share a column with it.
+
+    Examples
+    --------
+    >>> from semistruct.terms import parse_formula
+    >>> terms = with_lower_terms(parse_formula("te(x, z) + s(x) + s(v)").terms)
+    >>> [len(term.beside) for term in terms.structured]
+    [1, 0, 0]
+    """
+    linear = tuple(
+        replace(term, intercept=terms.intercept)
+        for term in terms.structured
+        if isinstance(term, Parametric)
+    )
+    smooths = [term for term in terms.structured if isinstance(term, SmoothTerm)]
+    smooths.sort(key=lambda term: len(term.reads))
+    placed: dict[Addend, SmoothTerm] = {}
+    for term in smooths:
+        before = (*linear, *placed.values())
+        beside = tuple(one for one in before if set(one.reads) & set(term.reads))
+        placed[term] = term if term.beside == beside else replace(term, beside=beside)
+    return replace(terms, structured=tuple(placed.get(term, term) for term in terms.structured))
 
 
 def _selected(term: Addend, frame: pd.DataFrame, exclude: Sequence[str]) -> Addend:

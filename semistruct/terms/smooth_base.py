@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, get_args
 
 import numpy as np
@@ -13,6 +13,7 @@ import pandas as pd
 from semistruct.exceptions import DataError, SpecificationError
 from semistruct.terms._tokens import quote_name
 from semistruct.terms.base import Term
+from semistruct.terms.nesting import shared_columns
 from semistruct.terms.reading import (
     group_levels,
     is_numeric,
@@ -46,6 +47,9 @@ class SmoothTerm(Term, ABC):
         formula says) or keeps its value at the end of the range. Cyclic bases wrap instead.
     label : str
         Name in tables; empty for the automatic one.
+    beside : tuple of Term
+        Terms of the same predictor that have functions in common with this one, which leaves them
+        out (:mod:`semistruct.terms.nesting`). Set when the predictor is put together.
     """
 
     variables: tuple[str, ...]
@@ -53,6 +57,7 @@ class SmoothTerm(Term, ABC):
     lam: Any = None
     extrapolate: Extrapolate = "linear"
     label: str = ""
+    beside: tuple[Term, ...] = field(default=(), kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         variables = (self.variables,) if isinstance(self.variables, str) else tuple(self.variables)
@@ -132,7 +137,7 @@ class SmoothTerm(Term, ABC):
                 f"lam of {self.label} has {len(lam)} values but the term has {len(raw.penalties)} "
                 "penalties; give one value per penalty."
             )
-        return prepare(
+        basis = prepare(
             raw,
             x,
             label=self.label,
@@ -142,6 +147,7 @@ class SmoothTerm(Term, ABC):
             lam=lam,
             extrapolate=self.extrapolate,
         )
+        return basis.without(shared_columns(basis, self.beside, frame))
 
 
 @dataclass(frozen=True)

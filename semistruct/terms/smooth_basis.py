@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -34,6 +35,9 @@ __all__ = [
 ]
 
 Extrapolate = Literal["linear", "constant"]
+
+# Eigenvalues of a penalty below this share of the largest are zero.
+RANK_TOLERANCE = 1e-9
 
 
 def frozen_array(values: Any) -> np.ndarray:
@@ -130,6 +134,8 @@ class SmoothBasis(Basis):
         Rank of each penalty.
     null_dim : int
         Dimension of the unpenalised part.
+    kept : tuple of int or None
+        Columns that are left beside terms with functions in common; None for all.
     """
 
     label: str
@@ -145,6 +151,7 @@ class SmoothBasis(Basis):
     curves: tuple[tuple[str, slice], ...]
     ranks: tuple[int, ...]
     null_dim: int
+    kept: tuple[int, ...] | None = field(default=None, repr=False)
     kind: TermKind = "smooth"
 
     def design(self, frame: pd.DataFrame) -> FactoredBlock:
@@ -168,18 +175,48 @@ class SmoothBasis(Basis):
             block = IndexedBlock(unique, index)
         return block if scale is None else ScaledBlock(block, scale)
 
+    def without(self, columns: Sequence[int]) -> SmoothBasis:
+        """The basis without these columns."""
+        if not columns:
+            return self
+        p = len(self.names)
+        left = np.setdiff1d(np.arange(p), columns)
+        before = np.arange(p) if self.kept is None else np.array(self.kept)
+        ends = np.concatenate([[0], np.cumsum(np.isin(np.arange(p), left))]).tolist()
+        penalties = tuple(frozen_array(S[np.ix_(left, left)]) for S in self.penalties)
+        return replace(
+            self,
+            names=tuple(self.names[j] for j in left),
+            penalties=penalties,
+            curves=tuple(
+                (curve, slice(ends[own.start], ends[own.stop])) for curve, own in self.curves
+            ),
+            ranks=tuple(map(_rank, penalties)),
+            null_dim=len(left) - _rank(sum(S / np.abs(S).max() for S in penalties if S.any())),
+            kept=tuple(before[left].tolist()),
+        )
+
     def _block(self, x: np.ndarray, codes: np.ndarray | None) -> FactoredBlock:
         F = self.raw.features(x)
         T = self.Z if self.raw.transform is None else self.raw.transform @ self.Z
+        if codes is None and self.kept is not None:
+            T = T[:, self.kept]
         if codes is not None:
             n_curves = len(self.curves)
             # The last group of columns stands for the reference, whose curve is zero.
             zero = sp.csr_array((F.shape[1], n_curves * T.shape[1]))
             T = sp.csr_array(sp.vstack([sp.block_diag([T] * n_curves), zero]))
+            if self.kept is not None:
+                T = T[:, self.kept]
             return ConstrainedBlock(SparseBlock(_shift_columns(F, codes, n_curves + 1)), T)
         if sp.issparse(F):
             return ConstrainedBlock(SparseBlock(F), T)
         return DenseBlock(F @ T)
+
+
+def _rank(S: np.ndarray) -> int:
+    values = np.linalg.eigvalsh(S)
+    return int((values > RANK_TOLERANCE * values[-1]).sum())
 
 
 def prepare(
