@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from semistruct import datasets, families, losses, metrics, nn
 from semistruct.columns import ImageArray, TensorArray, as_image_array
-from semistruct.estimators import CoxPH, SemiStructuredRegressor
+from semistruct.estimators import PAMM, CoxPH, SemiStructuredRegressor
 from semistruct.exceptions import (
     ConvergenceWarning,
     DataError,
@@ -17,6 +17,7 @@ from semistruct.responses import Interval, Surv
 from semistruct.terms import cnn, deep, encoder, linear, mlp, offset, re, s, te, ti
 
 __all__ = [
+    "PAMM",
     "ConvergenceWarning",
     "CoxPH",
     "DataError",

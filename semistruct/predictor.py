@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,17 @@ import pandas as pd
 from semistruct.design import Design
 from semistruct.terms.base import DesignBlock
 
-__all__ = ["Predictor", "ScoreColumn"]
+__all__ = ["Predictor", "Rows", "ScoreColumn"]
+
+
+class Rows(Protocol):
+    """Rows that know how to make a design's block: intervals of subjects."""
+
+    def block(self, design: Design) -> DesignBlock:
+        """The ``(n, p)`` design of the rows."""
+
+    def offset(self, design: Design) -> np.ndarray:
+        """The sum of the offsets, ``(n,)``."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +71,19 @@ class Predictor:
     beta: tuple[np.ndarray, ...]
     columns: tuple[ScoreColumn, ...] = ()
 
-    def eta(self, frame: pd.DataFrame, scores: np.ndarray | None = None) -> np.ndarray:
+    def eta(self, frame: pd.DataFrame | Rows, scores: np.ndarray | None = None) -> np.ndarray:
         """Predictors ``(n, K)`` from the table and raw scores ``(n, T)``, NaN where absent."""
-        eta = np.empty((len(frame), len(self.designs)))
+        columns = []
         for k, (design, beta) in enumerate(zip(self.designs, self.beta, strict=True)):
-            block = design.block(frame)
-            eta[:, k] = block.matvec(beta) + design.offset(frame)
+            if isinstance(frame, pd.DataFrame):
+                block, offset = design.block(frame), design.offset(frame)
+            else:
+                block, offset = frame.block(design), frame.offset(design)
+            eta = block.matvec(beta) + offset
             for t, column in self._own(k):
-                eta[:, k] += column.gamma * _orthogonal(block, column, scores, t)
-        return eta
+                eta += column.gamma * _orthogonal(block, column, scores, t)
+            columns.append(eta)
+        return np.column_stack(columns)
 
     def contributions(
         self, frame: pd.DataFrame, param_names: Sequence[str], scores: np.ndarray | None = None

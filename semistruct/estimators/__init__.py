@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from semistruct.estimators.cox import CoxPH
+from semistruct.estimators.pamm import PAMM
 from semistruct.estimators.regressor import SemiStructuredRegressor
 
-__all__ = ["CoxPH", "SemiStructuredRegressor"]
+__all__ = ["PAMM", "CoxPH", "SemiStructuredRegressor"]

@@ -16,9 +16,16 @@ from semistruct._validation import check_length, check_sample_weight
 from semistruct.estimators._fit import FitOptions, fit_model
 from semistruct.estimators._input import as_table, complete_rows
 from semistruct.estimators._reporting import ReportingMixin, by_term
-from semistruct.estimators._specification import Formula, Specification, specify
+from semistruct.estimators._specification import (
+    Formula,
+    Specification,
+    named_response,
+    specify,
+)
 from semistruct.exceptions import DataError, SpecificationError
 from semistruct.families import Objective
+from semistruct.fitting.model import ModelFit
+from semistruct.terms import ResponseCall
 
 __all__ = ["SemiStructuredEstimator"]
 
@@ -31,6 +38,8 @@ class SemiStructuredEstimator(ReportingMixin, BaseEstimator):
     missing: str
 
     _has_strata: ClassVar[bool] = False
+    # Columns that formulas may name and the estimator makes.
+    _made: ClassVar[tuple[str, ...]] = ()
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, groups: Any = None) -> Any:
         """Fit the table model and, where there are deep terms, the networks.
@@ -65,17 +74,44 @@ class SemiStructuredEstimator(ReportingMixin, BaseEstimator):
     def _objective(self) -> Objective:
         """The likelihood asked for."""
 
+    def _objective_of(self, response: Any) -> Objective:
+        """The likelihood for this response, where that depends on it."""
+        return self._objective()
+
+    def _formulas(
+        self, objective: Objective, frame: pd.DataFrame
+    ) -> Formula | Mapping[str, Formula]:
+        """The formula, or those of several parameters."""
+        return self.formula
+
     @abstractmethod
     def _response(
-        self, specification: Specification, frame: pd.DataFrame, y: Any
+        self, left: str | ResponseCall | None, frame: pd.DataFrame, y: Any
     ) -> tuple[Any, str]:
-        """The response of every row, something that an array of positions indexes; its name."""
+        """The response of every row, something that an array of positions indexes; its name.
+
+        ``left`` is the left-hand side of the formula, where it has one.
+        """
 
     @abstractmethod
     def _encoded(
         self, objective: Objective, specification: Specification, frame: pd.DataFrame, y: Any
     ) -> np.ndarray:
         """The response as the likelihood wants it, ``(n, ...)``, validated."""
+
+    def _fit_rows(
+        self,
+        objective: Objective,
+        specification: Specification,
+        frame: pd.DataFrame,
+        response: Any,
+        weight: np.ndarray,
+        cluster: np.ndarray | None,
+        options: FitOptions,
+    ) -> ModelFit:
+        """Fit to the rows that are used."""
+        encoded = self._encoded(objective, specification, frame, response)
+        return fit_model(specification, frame, encoded, weight, objective, cluster, options)
 
     def _full_cohort(self) -> bool:
         """Whether networks are trained on the likelihood of all rows at once."""
@@ -87,15 +123,17 @@ class SemiStructuredEstimator(ReportingMixin, BaseEstimator):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
         frame = as_table(self, X, reset=True)
-        objective = self._objective()
+        encoders = tuple(self.encoders or ())
+        left = named_response(self.formula, frame, encoders)
+        response, name = self._response(left, frame, y)
+        objective = self._objective_of(response)
         specification = specify(
-            self.formula,
+            self._formulas(objective, frame),
             frame,
             objective.param_names,
-            encoders=tuple(self.encoders or ()),
+            encoders=encoders,
             strata=self._has_strata,
         )
-        response, name = self._response(specification, frame, y)
         weight = check_sample_weight(sample_weight, len(frame))
         cluster = self._groups(specification, frame, groups)
         if cluster is None:
@@ -105,13 +143,13 @@ class SemiStructuredEstimator(ReportingMixin, BaseEstimator):
         rows = np.flatnonzero(weight > 0)
         if self.missing == "drop":
             values = response[rows] if isinstance(response, np.ndarray) else None
-            rows = rows[complete_rows(frame.iloc[rows], specification.tabular(frame), values)]
+            names = [name for name in specification.tabular(frame) if name not in self._made]
+            rows = rows[complete_rows(frame.iloc[rows], names, values)]
         if len(rows) < len(frame):
             frame, response, weight = frame.iloc[rows], response[rows], weight[rows]
             cluster = None if cluster is None else cluster[rows]
         options = FitOptions.of(self, full_cohort=self._full_cohort())
-        encoded = self._encoded(objective, specification, frame, response)
-        fitted = fit_model(specification, frame, encoded, weight, objective, cluster, options)
+        fitted = self._fit_rows(objective, specification, frame, response, weight, cluster, options)
         self.response_name_ = name
         self.specification_ = specification
         self.fit_ = fitted

@@ -14,6 +14,7 @@ from torch import nn
 from semistruct._validation import is_positive_whole
 from semistruct.design import build_design
 from semistruct.estimators._deep_terms import draw_blueprint
+from semistruct.estimators._expanded import ExpandedRows
 from semistruct.estimators._input import resolve_device
 from semistruct.estimators._specification import Specification
 from semistruct.exceptions import SpecificationError
@@ -123,6 +124,7 @@ def fit_model(
     family: Objective,
     cluster: np.ndarray | None,
     options: FitOptions,
+    expanded: ExpandedRows | None = None,
 ) -> ModelFit:
     """Fit the table model; then, where there are deep terms, cross-fit and calibrate them.
 
@@ -137,18 +139,26 @@ def fit_model(
     cluster : (n,) array or None
         Subjects, for folds and a cluster covariance.
     options : FitOptions
+    expanded : ExpandedRows, optional
+        The rows of the likelihood where these are not those of ``frame``: intervals of time. Then
+        ``y`` belongs to them; pictures are read from ``frame``, each once.
     """
     n = len(frame)
+    rows, unit = frame, None
+    if expanded is not None:
+        rows, unit = expanded.frame, expanded.unit
+        sample_weight = sample_weight[unit]
     designs = tuple(
-        build_design(terms, frame, sample_weight, intercept=family.has_intercept)
+        build_design(terms, rows, sample_weight, intercept=family.has_intercept)
         for terms in specification.terms
     )
+    read = (lambda design: design.block(rows)) if expanded is None else expanded.block
     problem = StructuredProblem(
         family=family,
         y=y,
         designs=designs,
-        blocks=tuple(design.block(frame) for design in designs),
-        offset=np.column_stack([design.offset(frame) for design in designs]),
+        blocks=tuple(read(design) for design in designs),
+        offset=np.column_stack([design.offset(rows) for design in designs]),
         sample_weight=sample_weight,
     )
     marginal = fit_structured(problem, method=options.smoothing)
@@ -156,8 +166,10 @@ def fit_model(
         formulas=tuple(terms.text() for terms in specification.terms),
         problem=problem,
         marginal=marginal,
-        cluster=cluster,
-        frame=frame[[name for name in specification.variables if name in frame.columns]],
+        cluster=cluster if cluster is None or unit is None else cluster[unit],
+        frame=_variables(specification, rows),
+        unit=unit,
+        inputs=None if unit is None else _variables(specification, frame),
     )
     if not any(terms.deep for terms in specification.terms):
         return fitted
@@ -171,8 +183,14 @@ def fit_model(
     keys = [reader.keys(frame) for reader in blueprint.readers.values()]
     groups = row_groups(n, [key for key in (cluster, *keys) if key is not None])
     deep_problem = DeepProblem(
-        problem, marginal, blueprint, modalities, noise_scale(problem, marginal, blueprint.slots)
+        problem,
+        marginal,
+        blueprint,
+        modalities,
+        noise_scale(problem, marginal, blueprint.slots, unit),
+        unit,
     )
+    groups = deep_problem.gather(groups)
     solver = RidgeSolver() if blueprint.is_linear else GradientSolver(options.training)
     deep = fit_deep(
         deep_problem,
@@ -188,3 +206,7 @@ def fit_model(
         progress=options.progress,
     )
     return replace(fitted, blueprint=blueprint, deep=deep)
+
+
+def _variables(specification: Specification, frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[[name for name in specification.variables if name in frame.columns]]

@@ -22,7 +22,7 @@ from semistruct.terms import (
 )
 from semistruct.terms.measurement import is_tensor
 
-__all__ = ["Formula", "Specification", "specify"]
+__all__ = ["Formula", "Specification", "formula_terms", "named_response", "specify"]
 
 # Encoders of the table's columns; a text column read by another one holds paths of pictures.
 _READ_TABLES = ("mlp", "deep")
@@ -74,6 +74,32 @@ class Specification:
         return next((terms.cluster for terms in self.terms if terms.cluster is not None), None)
 
 
+def named_response(
+    formula: Formula | Mapping[str, Formula], frame: pd.DataFrame, encoders: Collection[str] = ()
+) -> str | ResponseCall | None:
+    """The left-hand side of a formula, or of the first of several that has one.
+
+    Raises
+    ------
+    SpecificationError
+        If two formulas name different responses.
+    """
+    response: str | ResponseCall | None = None
+    for one in formula.values() if isinstance(formula, Mapping) else [formula]:
+        _, left = _terms_of(one, frame, encoders)
+        if left is not None and response is not None and left != response:
+            raise SpecificationError(
+                f"two formulas name different responses, {response} and {left}; name it once."
+            )
+        response = response or left
+    return response
+
+
+def formula_terms(formula: Formula, encoders: Collection[str] = ()) -> TermList:
+    """The terms of a formula as written, selectors unresolved."""
+    return _terms_of(formula, pd.DataFrame(), encoders)[0]
+
+
 def specify(
     formula: Formula | Mapping[str, Formula],
     frame: pd.DataFrame,
@@ -116,10 +142,6 @@ def specify(
     response: str | ResponseCall | None = None
     for name, one in given.items():
         terms, left = _terms_of(one, frame, encoders)
-        if left is not None and response is not None and left != response:
-            raise SpecificationError(
-                f"two formulas name different responses, {response} and {left}; name it once."
-            )
         response = response or left
         lists[name] = terms
     if isinstance(response, ResponseCall):

@@ -18,10 +18,10 @@ from semistruct.exceptions import (
     UnsupportedCombinationError,
 )
 from semistruct.inference.survival_curves import BandTransform, survival_band
-from semistruct.responses import Surv
+from semistruct.responses import Surv, as_surv
 from semistruct.terms import ResponseCall
 
-__all__ = ["SurvivalEstimator", "called_response"]
+__all__ = ["SurvivalEstimator", "called_response", "checked_times", "warn_beyond"]
 
 
 class SurvivalEstimator(SemiStructuredEstimator):
@@ -50,6 +50,40 @@ class SurvivalEstimator(SemiStructuredEstimator):
     @abstractmethod
     def _hazard_errors(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
         """Their standard errors, ``(m, n)``."""
+
+    def _response(
+        self, left: str | ResponseCall | None, frame: pd.DataFrame, y: Any
+    ) -> tuple[Surv, str]:
+        if left is None:
+            if y is None:
+                raise DataError(
+                    "no response: give y=Surv(time, event), or write it in the formula as in "
+                    "'Surv(time, event) ~ age'."
+                )
+            surv = as_surv(y)
+        elif y is not None:
+            raise SpecificationError(
+                f"the response is given twice: as {left} in the formula and as y. Leave one out."
+            )
+        elif isinstance(left, ResponseCall):
+            surv = called_response(left, frame)
+        else:
+            raise SpecificationError(
+                f"the response {left!r} is one column; write Surv(time, event) ~ ..., or "
+                "Surv(time, event, entry=start) with delayed entry."
+            )
+        if len(surv) != len(frame):
+            raise DataError(f"y has {len(surv)} rows and the table {len(frame)}.")
+        return surv, "Surv(time, event)" if left is None else str(left)
+
+    def _subjects(self, y: Surv) -> np.ndarray | None:
+        return None if y.id is None else np.asarray(y.id, dtype=object)
+
+    def _given_response(self, frame: pd.DataFrame, y: Any) -> Any:
+        """The response handed in, by default the one that the formula names."""
+        if y is None and isinstance(self.specification_.response, ResponseCall):
+            return called_response(self.specification_.response, frame)
+        return y
 
     def predict_cumulative_hazard(
         self, X: Any, times: Any = None, *, level: float | None = None
@@ -122,19 +156,8 @@ class SurvivalEstimator(SemiStructuredEstimator):
         DataWarning
             If ``time`` is beyond the follow-up of the training rows, where the curves are constant.
         """
-        if not (
-            isinstance(time, (int, float, np.number)) and np.isfinite(time) and float(time) > 0
-        ):
-            raise SpecificationError(f"time must be a positive number, got {time!r}.")
+        warn_beyond(time, self._end_of_follow_up())
         frame = self._new_rows(X)
-        end = self._end_of_follow_up()
-        if time > end:
-            warnings.warn(
-                f"the follow-up ends at {end:g}, before time={time:g}; survival is taken as "
-                "constant from there on.",
-                DataWarning,
-                stacklevel=2,
-            )
         jumps = self._event_times()
         jumps = jumps[jumps < time]
         survival = np.vstack([np.ones(len(frame)), np.exp(-self._hazards(frame, jumps))])
@@ -157,10 +180,11 @@ class SurvivalEstimator(SemiStructuredEstimator):
             If no two rows are comparable.
         """
         frame = self._new_rows(X)
-        if y is None and isinstance(self.specification_.response, ResponseCall):
-            y = called_response(self.specification_.response, frame)
         return concordance_index(
-            y, self.predict(frame), sample_weight=sample_weight, strata=self._stratum(frame)
+            self._given_response(frame, y),
+            self.predict(frame),
+            sample_weight=sample_weight,
+            strata=self._stratum(frame),
         )
 
     def _predicted_curves(
@@ -173,7 +197,7 @@ class SurvivalEstimator(SemiStructuredEstimator):
         survival: bool,
     ) -> pd.DataFrame:
         frame = self._new_rows(X)
-        grid = self._event_times() if times is None else _checked_times(times)
+        grid = self._event_times() if times is None else checked_times(times)
         index = pd.Index(grid, name="time")
         hazard = self._hazards(frame, grid)
         estimate = np.exp(-hazard) if survival else hazard
@@ -194,7 +218,7 @@ def called_response(call: ResponseCall, frame: pd.DataFrame) -> Surv:
     """The follow-up that ``Surv(time, event, entry=start)`` makes of columns of the table."""
     if call.name != "Surv":
         raise UnsupportedCombinationError(
-            f"the response must be Surv(...) for a Cox model, got {call.name}(...)."
+            f"the response of a survival model must be Surv(...), got {call.name}(...)."
         )
     for name in call.variables:
         if name not in frame.columns:
@@ -204,8 +228,21 @@ def called_response(call: ResponseCall, frame: pd.DataFrame) -> Surv:
     return Surv(*columns, **keywords)
 
 
-def _checked_times(times: Any) -> np.ndarray:
+def checked_times(times: Any) -> np.ndarray:
     grid = np.atleast_1d(np.asarray(times, dtype=float))
     if grid.ndim != 1 or not np.isfinite(grid).all() or (grid < 0).any():
         raise SpecificationError(f"times must be finite numbers, not negative; got {times!r}.")
     return grid
+
+
+def warn_beyond(time: Any, end: float) -> None:
+    """Check the horizon of a restricted mean; warn where it is beyond the follow-up."""
+    if not (isinstance(time, (int, float, np.number)) and np.isfinite(time) and float(time) > 0):
+        raise SpecificationError(f"time must be a positive number, got {time!r}.")
+    if time > end:
+        warnings.warn(
+            f"the follow-up ends at {end:g}, before time={time:g}; survival is taken as constant "
+            "from there on.",
+            DataWarning,
+            stacklevel=3,
+        )

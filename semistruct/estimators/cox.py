@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from semistruct.estimators._specification import Formula, Specification
-from semistruct.estimators._survival import SurvivalEstimator, called_response
+from semistruct.estimators._survival import SurvivalEstimator
 from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
 from semistruct.families import Objective
 from semistruct.families.cox import EVENT, TIME, BoundCox, CoxPartialLikelihood
@@ -24,7 +24,7 @@ from semistruct.losses import (
     cox_score_residuals,
 )
 from semistruct.losses.cox import Ties
-from semistruct.responses import Surv, as_surv
+from semistruct.responses import Surv
 from semistruct.terms import ResponseCall
 
 __all__ = ["CoxPH"]
@@ -250,35 +250,15 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
         return CoxPartialLikelihood(self.ties)
 
     def _response(
-        self, specification: Specification, frame: pd.DataFrame, y: Any
+        self, left: str | ResponseCall | None, frame: pd.DataFrame, y: Any
     ) -> tuple[Surv, str]:
-        left = specification.response
-        if left is None:
-            if y is None:
-                raise DataError(
-                    "no response: give y=Surv(time, event), or write it in the formula as in "
-                    "'Surv(time, event) ~ age'."
-                )
-            surv = as_surv(y)
-        elif y is not None:
-            raise SpecificationError(
-                f"the response is given twice: as {left} in the formula and as y. Leave one out."
-            )
-        elif isinstance(left, ResponseCall):
-            surv = called_response(left, frame)
-        else:
-            raise SpecificationError(
-                f"the response {left!r} is one column; write Surv(time, event) ~ ..., or "
-                "Surv(time, event, entry=start) with delayed entry."
-            )
-        if len(surv) != len(frame):
-            raise DataError(f"y has {len(surv)} rows and the table {len(frame)}.")
+        surv, name = super()._response(left, frame, y)
         if surv.n_causes > 1:
             raise UnsupportedCombinationError(
                 f"the response has {surv.n_causes} competing causes; fit each of them as "
-                "y.of_cause(k), the others being censoring."
+                "y.of_cause(k), the others being censoring, or all with PAMM."
             )
-        return surv, "Surv(time, event)" if left is None else str(left)
+        return surv, name
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
         super()._fit(X, y, sample_weight, groups)
@@ -289,9 +269,6 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
 
     def _full_cohort(self) -> bool:
         return self.risk_sets == "full"
-
-    def _subjects(self, y: Surv) -> np.ndarray | None:
-        return None if y.id is None else np.asarray(y.id, dtype=object)
 
     def _encoded(
         self, objective: Objective, specification: Specification, frame: pd.DataFrame, y: Surv

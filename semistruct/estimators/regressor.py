@@ -218,9 +218,8 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         return resolve_family(self.family)
 
     def _response(
-        self, specification: Specification, frame: pd.DataFrame, y: Any
+        self, left: str | ResponseCall | None, frame: pd.DataFrame, y: Any
     ) -> tuple[np.ndarray, str]:
-        left = specification.response
         if isinstance(left, ResponseCall):
             raise UnsupportedCombinationError(
                 f"a response {left.name}(...) needs a survival model; this regressor takes one "

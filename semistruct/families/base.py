@@ -144,6 +144,10 @@ class Objective(ABC):
         Differentiable in ``eta``.
         """
 
+    def initial_eta(self, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Constant predictors ``(K,)`` to start from; zeros where nothing better is known."""
+        return torch.zeros(len(self.param_names), dtype=torch.float64)
+
     def observations(self, y: np.ndarray) -> str:
         """The number of rows ``(n, ...)`` in words, for a summary."""
         return str(len(y))

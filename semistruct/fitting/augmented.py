@@ -10,6 +10,7 @@ import numpy as np
 from semistruct.design import Design, Penalty
 from semistruct.fitting.structured import StructuredProblem
 from semistruct.terms import DenseBlock, StackedBlock
+from semistruct.terms.blocks import FactoredBlock
 
 __all__ = ["fix_smoothing", "take_rows", "with_columns", "with_offset"]
 
@@ -32,7 +33,7 @@ def with_offset(problem: StructuredProblem, offset: np.ndarray) -> StructuredPro
 
 def with_columns(
     problem: StructuredProblem,
-    columns: Sequence[np.ndarray],
+    columns: Sequence[np.ndarray | FactoredBlock],
     labels: Sequence[Sequence[str]],
     ridge: Sequence[Sequence[slice]] | None = None,
 ) -> StructuredProblem:
@@ -41,7 +42,7 @@ def with_columns(
     Parameters
     ----------
     problem : StructuredProblem
-    columns : sequence of K (n, m_k) arrays
+    columns : sequence of K (n, m_k) arrays or blocks
     labels : sequence of K sequences of str
         Names of the new columns.
     ridge : sequence of K sequences of slices, optional
@@ -55,7 +56,7 @@ def with_columns(
     ):
         designs.append(_extended(design, names, slices))
         blocks.append(
-            StackedBlock((block, DenseBlock(extra)))  # type: ignore[arg-type]
+            StackedBlock((block, _as_block(extra)))  # type: ignore[arg-type]
             if extra.shape[1]
             else block
         )
@@ -73,6 +74,10 @@ def fix_smoothing(problem: StructuredProblem, smoothing: np.ndarray) -> Structur
         for design in problem.designs
     ]
     return replace(problem, designs=tuple(designs))
+
+
+def _as_block(columns: np.ndarray | FactoredBlock) -> FactoredBlock:
+    return columns if isinstance(columns, FactoredBlock) else DenseBlock(columns)
 
 
 def _extended(design: Design, names: Sequence[str], ridge: Sequence[slice]) -> Design:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from semistruct.exceptions import UnsupportedCombinationError
-from semistruct.families.base import Family
 from semistruct.fitting._likelihood import Likelihood
 from semistruct.fitting.newton import Point
 from semistruct.fitting.penalties import PenaltySystem
@@ -184,7 +183,7 @@ def saturated_loglik(likelihood: Likelihood, eta: np.ndarray) -> float:
     Found by Newton's method row by row in the first predictor; where it diverges (a count of
     zero) the likelihood has reached its limit long before the iterations end.
     """
-    if not isinstance(likelihood.family, Family):
+    if not likelihood.family.has_intercept:
         raise UnsupportedCombinationError(
             f"{likelihood.family} has no saturated model, which method='gcv' compares with; choose "
             "'reml' or 'ml'."

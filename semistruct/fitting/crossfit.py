@@ -14,7 +14,6 @@ from semistruct.exceptions import DataError
 from semistruct.fitting.folds import make_folds, split_groups
 from semistruct.fitting.members import DeepProblem, Member, MemberSolver
 from semistruct.fitting.mirroring import mirrored_inputs
-from semistruct.network import predict_scores
 
 __all__ = ["CrossFit", "cross_fit"]
 
@@ -116,7 +115,7 @@ def cross_fit(
     members, mirrored = _train(problem, solver, tasks, fold, n_repeats, n_jobs, progress)
     scores = np.zeros((n, len(problem.blueprint.slots)))
     for rows, member in zip(unseen, members, strict=True):
-        scores[rows] += predict_scores(member.net, problem.modalities, rows) / n_repeats
+        scores[rows] += problem.scores(member.net, rows) / n_repeats
     history = pd.concat(
         [member.history.assign(member=number) for number, member in enumerate(members)],
         ignore_index=True,

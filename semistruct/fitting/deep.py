@@ -120,15 +120,21 @@ def fit_deep(
 
 
 def noise_scale(
-    problem: StructuredProblem, start: StructuredFit, slots: tuple[Slot, ...]
+    problem: StructuredProblem,
+    start: StructuredFit,
+    slots: tuple[Slot, ...],
+    unit: np.ndarray | None = None,
 ) -> np.ndarray:
     """One standard deviation of noise in the predictor of every slot, ``(T,)``.
 
     The root of the inverse mean curvature: the residual standard deviation for the normal
     location, ``1 / sqrt(mean rate)`` for a log rate. One where a constant means nothing, so that
-    there is no information about it: about what it is for a log hazard with many events.
+    there is no information about it: about what it is for a log hazard with many events. Where
+    rows share a picture (``unit``) a predictor of theirs has the information of all of them.
     """
     total = problem.sample_weight.sum()
+    if unit is not None:
+        total *= len(np.unique(unit)) / len(unit)
     if not problem.family.has_intercept:
         return np.ones(len(slots))
     curvature = problem.bind().curvature(start.eta, "expected")
@@ -149,7 +155,7 @@ def _orthogonalise(
     design, block = structured.designs[slot.param], structured.blocks[slot.param]
     network = problem.blueprint.plans[slot.network]
     names = [part.name for part in network.inputs]
-    present = np.any([problem.modalities[name].present for name in names], axis=0)
+    present = problem.gather(np.any([problem.modalities[name].present for name in names], axis=0))
     weight = structured.sample_weight * present
     projection = Orthogonalizer(target).fit(
         block,

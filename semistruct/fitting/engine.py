@@ -10,7 +10,7 @@ import torch
 
 from semistruct.design import Design
 from semistruct.exceptions import SpecificationError
-from semistruct.families.base import BoundObjective, Family, Objective
+from semistruct.families.base import BoundObjective, Objective
 from semistruct.fitting._likelihood import Dispersion, Likelihood
 from semistruct.fitting.criteria import CRITERIA, CriterionValue, SmoothingMethod
 from semistruct.fitting.newton import (
@@ -267,9 +267,9 @@ def _null_model(
 ) -> tuple[np.ndarray, float, float]:
     """Constants ``(K,)`` of the model of intercepts, the floor of ``log t``, its likelihood."""
     K = offset.shape[1]
-    if not isinstance(family, Family):  # a partial likelihood has no constants
+    if not family.has_intercept:  # a partial likelihood has no constants
         return np.zeros(K), -np.inf, family.bind(y, weight).loglik(offset)
-    ones = tuple(DenseBlock(np.ones((y.size, 1))) for _ in range(K))
+    ones = tuple(DenseBlock(np.ones((len(y), 1))) for _ in range(K))
     at = None
     if family.dispersion is not None:
         k = family.param_names.index(family.dispersion[0])

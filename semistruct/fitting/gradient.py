@@ -67,6 +67,7 @@ class GradientSolver(MemberSolver):
         options = self.options
         net_seed, order_seed = random_state.spawn(2)
         device = torch.device(options.device)
+        train, stop = problem.units(train), problem.units(stop)
         net = problem.blueprint.make(problem.modalities, train, problem.scale, net_seed).to(device)
         model = _JointModel(problem, net, device)
         rng = np.random.default_rng(order_seed)
@@ -221,9 +222,12 @@ class _JointModel:
         self.penalty = [self._tensor(white.penalty) for white in self.white]
         self.slots = [(t, slot.param) for t, slot in enumerate(problem.blueprint.slots)]
 
-    def eta(self, rows: np.ndarray) -> Tensor:
-        batch = Batch.read(self.problem.modalities, rows, self.device)
-        scores = self.net.scores(batch)
+    def eta(self, units: np.ndarray) -> Tensor:
+        """Predictors of all rows of the units, one unit after the other."""
+        rows, place = self.problem.rows_of(units)
+        scores = self.net.scores(Batch.read(self.problem.modalities, units, self.device))
+        if place is not None:
+            scores = scores[torch.from_numpy(place).to(self.device)]
         columns = [
             self._tensor(white.rows(rows)) @ b for white, b in zip(self.white, self.b, strict=True)
         ]
@@ -231,9 +235,9 @@ class _JointModel:
             columns[k] = columns[k] + scores[:, t]
         return torch.stack(columns, dim=1) + self.offset[rows]
 
-    def shuffled(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The rows in an order whose every stretch has its share of every batch stratum."""
-        order = rng.permutation(rows)
+    def shuffled(self, units: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The units in an order whose every stretch has its share of every batch stratum."""
+        order = rng.permutation(units)
         if self.strata is None:
             return order
         codes = self.strata[order]
@@ -243,18 +247,21 @@ class _JointModel:
             place[members] = (np.arange(len(members)) + rng.random()) / len(members)
         return order[np.argsort(place, kind="stable")]
 
-    def loss(self, rows: np.ndarray) -> Tensor:
-        """Minus the penalised log-likelihood per unit of weight, estimated from ``rows``."""
-        fit = self.family.batch_loss(self.eta(rows), self.y[rows], self.weight[rows])
-        return fit + self.penalties()
+    def loss(self, units: np.ndarray) -> Tensor:
+        """Minus the penalised log-likelihood per unit of weight, estimated from some units."""
+        return self._fit(self.eta(units), units) + self.penalties()
+
+    def _fit(self, eta: Tensor, units: np.ndarray) -> Tensor:
+        rows, _ = self.problem.rows_of(units)
+        return self.family.batch_loss(eta, self.y[rows], self.weight[rows])
 
     def backward_in_parts(self, chunks: list[np.ndarray]) -> Tensor:
         """Back-propagate :meth:`loss` of all chunks together, holding the graph of one of them."""
-        rows = np.concatenate(chunks)
+        units = np.concatenate(chunks)
         fit = two_pass_backward(
             self.net,
             self.eta,
-            lambda eta: self.family.batch_loss(eta, self.y[rows], self.weight[rows]),
+            lambda eta: self._fit(eta, units),
             chunks,
             self.device,
         )
@@ -271,11 +278,11 @@ class _JointModel:
         )
 
     @torch.no_grad()
-    def loss_on(self, rows: np.ndarray) -> float:
-        """Minus the mean log-likelihood of ``rows``, in evaluation mode."""
+    def loss_on(self, units: np.ndarray) -> float:
+        """Minus the mean log-likelihood of some units, in evaluation mode."""
         self.net.eval()
-        chunks = [self.eta(rows[start : start + 256]) for start in range(0, len(rows), 256)]
-        value = float(self.family.batch_loss(torch.cat(chunks), self.y[rows], self.weight[rows]))
+        chunks = [self.eta(units[start : start + 256]) for start in range(0, len(units), 256)]
+        value = float(self._fit(torch.cat(chunks), units))
         return value if math.isfinite(value) else math.inf
 
     def _tensor(self, values: np.ndarray) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from semistruct.blueprint import NetworkBlueprint
 from semistruct.exceptions import SpecificationError
 from semistruct.fitting.structured import StructuredFit, StructuredProblem
 from semistruct.modalities import Modality
-from semistruct.network import SemiStructuredNet
+from semistruct.network import SemiStructuredNet, predict_scores
 
 __all__ = ["DeepProblem", "Member", "MemberSolver", "TrainingOptions"]
 
@@ -82,6 +83,9 @@ class DeepProblem:
         The inputs of all n rows.
     scale : (T,) array
         One standard deviation of noise in the predictor of each slot.
+    unit : (n,) int array, optional
+        Row of the modalities that each row reads, where several rows (the intervals of a subject)
+        share one: its picture is then encoded once for all of them. By default the same rows.
     """
 
     structured: StructuredProblem
@@ -89,6 +93,40 @@ class DeepProblem:
     blueprint: NetworkBlueprint
     modalities: Mapping[str, Modality]
     scale: np.ndarray
+    unit: np.ndarray | None = None
+
+    def units(self, rows: np.ndarray) -> np.ndarray:
+        """Units that the rows read, each once; the rows themselves where they are the same."""
+        return rows if self.unit is None else np.unique(self.unit[rows])
+
+    def rows_of(self, units: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """All rows of the units, one unit after the other, and the place of each row's unit.
+
+        The second is None where rows and units are the same.
+        """
+        if self.unit is None:
+            return units, None
+        order, starts = self._by_unit
+        counts = (starts[1:] - starts[:-1])[units]
+        place = np.repeat(np.arange(len(units)), counts)
+        within = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return order[starts[units][place] + within], place
+
+    def gather(self, values: np.ndarray) -> np.ndarray:
+        """What each row reads among values of all units."""
+        return values if self.unit is None else values[self.unit]
+
+    def scores(self, net: SemiStructuredNet, rows: np.ndarray) -> np.ndarray:
+        """Deep scores ``(len(rows), T)``; every unit is encoded once."""
+        units = self.units(rows)
+        scores = predict_scores(net, self.modalities, units)
+        return scores if self.unit is None else scores[np.searchsorted(units, self.unit[rows])]
+
+    @cached_property
+    def _by_unit(self) -> tuple[np.ndarray, np.ndarray]:
+        unit = np.zeros(0, dtype=int) if self.unit is None else self.unit
+        starts = np.concatenate([[0], np.cumsum(np.bincount(unit))])
+        return np.argsort(unit, kind="stable"), starts
 
 
 @dataclass(frozen=True)

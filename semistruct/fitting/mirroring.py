@@ -10,7 +10,6 @@ from scipy.optimize import minimize
 
 from semistruct.fitting.augmented import take_rows
 from semistruct.fitting.members import DeepProblem, Member
-from semistruct.network import predict_scores
 
 __all__ = ["mirrored_inputs"]
 
@@ -58,10 +57,7 @@ def _scores(
 ) -> np.ndarray:
     """Scores of the members' own held-out rows, one after the other."""
     return np.concatenate(
-        [
-            predict_scores(member.net, problem.modalities, unseen)
-            for member, unseen in zip(members, rows, strict=True)
-        ]
+        [problem.scores(member.net, unseen) for member, unseen in zip(members, rows, strict=True)]
     )
 
 

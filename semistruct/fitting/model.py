@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from semistruct.blueprint import NetworkBlueprint
+from semistruct.exceptions import SemistructError
 from semistruct.fitting.deep import DeepFit
 from semistruct.fitting.structured import StructuredFit, StructuredProblem
 from semistruct.network import predict_latents, predict_scores
@@ -35,6 +36,10 @@ class ModelFit:
     frame : DataFrame of n rows, or None
         The columns of the training rows that the predictors read: ranges, rugs and pictures of
         plots are taken from it. No prediction and no test needs it.
+    unit : (n,) int array, or None
+        Row of ``inputs`` that each row reads its pictures from; None where they are in ``frame``.
+    inputs : DataFrame or None
+        The rows of the data, where those of the likelihood are intervals of them.
     """
 
     formulas: tuple[str, ...]
@@ -44,6 +49,16 @@ class ModelFit:
     blueprint: NetworkBlueprint | None = field(default=None, repr=False)
     deep: DeepFit | None = field(default=None, repr=False)
     frame: pd.DataFrame | None = field(default=None, repr=False)
+    unit: np.ndarray | None = field(default=None, repr=False)
+    inputs: pd.DataFrame | None = field(default=None, repr=False)
+
+    def input_rows(self, rows: np.ndarray) -> pd.DataFrame:
+        """What the networks read for some rows of the likelihood."""
+        if self.unit is not None and self.inputs is not None:
+            return self.inputs.iloc[self.unit[rows]]
+        if self.frame is None:
+            raise SemistructError("the model was kept without its training rows.")
+        return self.frame.iloc[rows]
 
     @property
     def predictor(self) -> Predictor:

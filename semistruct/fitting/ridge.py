@@ -14,6 +14,8 @@ from semistruct.fitting.augmented import fix_smoothing, take_rows, with_columns
 from semistruct.fitting.members import DeepProblem, Member, MemberSolver
 from semistruct.fitting.structured import fit_structured
 from semistruct.network import SemiStructuredNet, predict_latents
+from semistruct.terms import DenseBlock, IndexedBlock
+from semistruct.terms.blocks import FactoredBlock
 
 __all__ = ["RidgeSolver"]
 
@@ -45,8 +47,10 @@ class RidgeSolver(MemberSolver):
         report: Callable[[float], None],
     ) -> Member:
         rows = np.sort(np.concatenate([train, stop]))
-        net = problem.blueprint.make(problem.modalities, rows, problem.scale, random_state)
-        axes, columns, labels, ridge = _rotated_features(problem, net, rows)
+        units = problem.units(rows)
+        net = problem.blueprint.make(problem.modalities, units, problem.scale, random_state)
+        axes, features, labels, ridge = _rotated_features(problem, net, units)
+        columns = [_gathered(problem, found, units, rows) for found in features]
         smooth = fix_smoothing(problem.structured, problem.start.smoothing)
         extended = with_columns(take_rows(smooth, rows), columns, labels, ridge)
         fit = fit_structured(extended)
@@ -66,10 +70,10 @@ class RidgeSolver(MemberSolver):
 
 
 def _rotated_features(
-    problem: DeepProblem, net: SemiStructuredNet, rows: np.ndarray
+    problem: DeepProblem, net: SemiStructuredNet, units: np.ndarray
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[list[str]], list[list[slice]]]:
     """Principal axes of every slot's features, and the columns they give each predictor."""
-    latents = predict_latents(net, problem.modalities, rows)
+    latents = predict_latents(net, problem.modalities, units)
     K = len(problem.structured.designs)
     axes: list[np.ndarray] = []
     columns: list[list[np.ndarray]] = [[] for _ in range(K)]
@@ -87,5 +91,15 @@ def _rotated_features(
         labels[slot.param] += [f"{slot.term.label}[{j}]" for j in range(axis.shape[1])]
         if axis.shape[1]:
             ridge[slot.param].append(slice(start, start + axis.shape[1]))
-    empty = np.zeros((len(rows), 0))
+    empty = np.zeros((len(units), 0))
     return axes, [np.hstack([empty, *found]) for found in columns], labels, ridge
+
+
+def _gathered(
+    problem: DeepProblem, features: np.ndarray, units: np.ndarray, rows: np.ndarray
+) -> FactoredBlock:
+    """Columns of the rows from those of the units they read."""
+    block = DenseBlock(features)
+    if problem.unit is None:
+        return block
+    return IndexedBlock(block, np.searchsorted(units, problem.unit[rows]))

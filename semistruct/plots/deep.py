@@ -221,7 +221,11 @@ def scored_rows(fit: ModelFit, slot: int) -> np.ndarray:
     """Training rows whose score comes from a network that did not see them, pictures present."""
     deep, _ = _slot(fit, slot)
     # A row without the picture has a score of exactly zero.
-    return np.flatnonzero(deep.crossfit.honest & (deep.scores[:, slot] != 0.0))
+    rows = np.flatnonzero(deep.crossfit.honest & (deep.scores[:, slot] != 0.0))
+    if fit.unit is None:
+        return rows
+    _, first = np.unique(fit.unit[rows], return_index=True)
+    return rows[first]
 
 
 def has_history(fit: ModelFit) -> bool:
@@ -240,9 +244,10 @@ def image_reader(fit: ModelFit, slot: int) -> TensorReader | None:
         reader: Reader = fit.blueprint.readers[part.name]
         if isinstance(reader, FeatureReader):
             reader = reader.reader
-        if not isinstance(reader, TensorReader) or reader.name not in fit.frame.columns:
+        inputs = fit.frame if fit.inputs is None else fit.inputs
+        if not isinstance(reader, TensorReader) or reader.name not in inputs.columns:
             continue
-        pictures = reader.image or isinstance(fit.frame[reader.name].array, ImageArray)
+        pictures = reader.image or isinstance(inputs[reader.name].array, ImageArray)
         if pictures and len(reader.in_shape) == 3:
             return reader
     return None
@@ -270,7 +275,7 @@ def _distinct(
     window = min(len(ordered) // 2, 10 * each)
 
     def first_of_each(rows: np.ndarray) -> np.ndarray:
-        keys = reader.keys(fit.frame.iloc[rows])  # type: ignore[union-attr]
+        keys = reader.keys(fit.input_rows(rows))
         seen = [str(key) for key in (range(len(rows)) if keys is None else keys)]
         return rows[[i for i, key in enumerate(seen) if key not in seen[:i]]][:each]
 
@@ -279,7 +284,7 @@ def _distinct(
 
 def _pixels(reader: TensorReader, fit: ModelFit, rows: np.ndarray) -> np.ndarray:
     """Pictures ``(m, H, W, C)`` between black 0 and white 1, one or three channels."""
-    modality = reader.read(fit.frame.iloc[rows])  # type: ignore[union-attr]
+    modality = reader.read(fit.input_rows(rows))
     values = modality.batch(np.arange(len(rows))).numpy()
     pictures = np.moveaxis(values, 1, -1)
     pictures = pictures[..., :3] if pictures.shape[-1] >= 3 else pictures[..., :1]

@@ -124,8 +124,9 @@ class PiecewiseExpansion:
         cuts : array-like, int, TimeIntervals, None or "events"
             Increasing cut points, with or without a leading zero; how many intervals, to be cut at
             quantiles of the event times (fewer where ties make quantiles coincide); or None or
-            "events": every distinct event time, the choice with which a model without smoothing
-            has the coefficients of Cox's with Breslow's ties.
+            "events": every distinct event time. A model with a free baseline then has the
+            coefficients of Cox's with Breslow's ties, but for the time under observation of those
+            censored between two events, which Cox's does not count.
         cause : int, optional
             With competing causes, the only cause whose events count, the others being censoring,
             also for the default cut points. By default all causes, stacked.
