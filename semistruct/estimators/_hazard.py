@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -132,6 +133,29 @@ class HazardEstimator(SurvivalEstimator):
         if cause is not None:
             return tables[cause]
         return pd.concat(tables, axis=1, names=["cause"])
+
+    def term_contributions(
+        self, X: Any, *, time: float | None = None, cause: int | None = None
+    ) -> pd.DataFrame:
+        """What every term adds to the log hazard at one time, columns ``(parameter, term)``.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n rows
+        time : float, optional
+            By default the median event time.
+        cause : int, optional
+            Where one predictor is that of all causes; by default the first.
+        """
+        frame = self._new_rows(X)
+        chosen = self.causes_[0] if cause is None else self.causes_[self._position(cause) or 0]
+        j = self.intervals_.at([self.reference_time_ if time is None else time])[0]
+        grid = self._grid(frame, chosen)
+        n = len(frame)
+        rows = replace(grid, unit=np.arange(n), cell=np.full(n, grid.cell[j]))
+        table = rows.frame.set_axis(frame.index, axis=0)
+        scores = self.fit_.scores(frame, self._device())
+        return self.fit_.predictor.contributions(table, self.family_.param_names, scores)
 
     def predict_percentile(self, X: Any, p: float = 0.5) -> pd.Series:
         """Time at which survival is ``p``; infinite where it is larger at the last cut point.
