@@ -23,7 +23,7 @@ from semistruct.terms.reading import (
 )
 from semistruct.terms.smooth_basis import Curves, Extrapolate, RawSmooth, SmoothBasis, prepare
 
-__all__ = ["SmoothTerm", "SplineTerm", "distinct_rows", "knot_ends"]
+__all__ = ["SmoothTerm", "SplineTerm", "check_lam", "distinct_rows", "knot_ends"]
 
 # mgcv's test for a `by` variable that varies.
 BY_VARIES = np.finfo(float).eps ** 0.75
@@ -80,7 +80,7 @@ class SmoothTerm(Term, ABC):
                 f"extrapolate of {self.label} must be 'linear' or 'constant', got "
                 f"{self.extrapolate!r}."
             )
-        object.__setattr__(self, "lam", _check_lam(self.lam, self.label))
+        object.__setattr__(self, "lam", check_lam(self.lam, self.label))
 
     def _automatic_label(self) -> str:
         by = "" if self.by is None else f":{self.by}"
@@ -256,7 +256,8 @@ def _learn_by(frame: pd.DataFrame, by: str | None, label: str) -> tuple[Curves, 
     return Curves(by), bool(np.std(values) > abs(values.mean()) * BY_VARIES)
 
 
-def _check_lam(lam: Any, label: str) -> tuple[float, ...] | None:
+def check_lam(lam: Any, label: str) -> tuple[float, ...] | None:
+    """Fixed smoothing parameters as a tuple, or None."""
     if lam is None:
         return None
     message = (

@@ -30,6 +30,7 @@ __all__ = [
     "Extrapolate",
     "RawSmooth",
     "SmoothBasis",
+    "column_summary",
     "frozen_array",
     "prepare",
 ]
@@ -104,11 +105,14 @@ class Curves:
         Groups with a curve each; None where the column is numeric or there is none.
     reference : tuple
         The group without a curve (the first of an ordered categorical), or empty.
+    unseen : {"error", "zero"}
+        What a group is that the training rows do not have.
     """
 
     by: str | None = None
     levels: tuple[Any, ...] | None = None
     reference: tuple[Any, ...] = ()
+    unseen: Literal["error", "zero"] = "error"
 
     def labels(self, label: str) -> tuple[str, ...]:
         """One label per curve."""
@@ -248,7 +252,7 @@ def prepare(
     Each penalty is divided by ``norm1(S) / normInf(X)^2``, as in mgcv, so that smoothing parameters
     of different bases are comparable.
     """
-    means, largest = _column_summary(raw, x)
+    means, largest = column_summary(raw, x)
     Z = absorb_constraint(means) if constrained else np.eye(raw.dim)
     scales = tuple(float(np.abs(S).sum(axis=0).max() / largest**2) for S in raw.penalties)
     single = []
@@ -285,7 +289,7 @@ def _place(S: np.ndarray, curve: int, n_curves: int) -> np.ndarray:
     return total
 
 
-def _column_summary(raw: RawSmooth, x: np.ndarray) -> tuple[np.ndarray, float]:
+def column_summary(raw: RawSmooth, x: np.ndarray) -> tuple[np.ndarray, float]:
     """Column means of the raw basis and its largest absolute row sum, in chunks of rows."""
     total = np.zeros(raw.dim)
     largest = 0.0
@@ -301,6 +305,8 @@ def _curve_codes(frame: pd.DataFrame, by: Curves, label: str) -> np.ndarray:
     known = (*(by.levels or ()), *by.reference)
     codes = group_codes(frame, str(by.by), label, known)
     unseen = np.flatnonzero(codes < 0)
+    if unseen.size and by.unseen == "zero":
+        return np.where(codes < 0, len(known), codes)
     if unseen.size:
         level = frame[by.by].iloc[unseen[0]]
         raise DataError(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
 
 from semistruct._registry import lookup
 from semistruct.exceptions import SpecificationError
 from semistruct.terms.base import Term
 from semistruct.terms.cubic import CubicSpline, CyclicCubicSpline, ShrinkageCubicSpline
 from semistruct.terms.derivative_spline import DerivativeSpline
+from semistruct.terms.factor_smooth import FactorSmooth
 from semistruct.terms.gaussian_process import GaussianProcess
+from semistruct.terms.markov_field import MarkovField
 from semistruct.terms.pspline import CyclicPSpline, PSpline
 from semistruct.terms.random_effect import RandomEffect
 from semistruct.terms.smooth_base import SplineTerm
@@ -19,7 +23,7 @@ from semistruct.terms.thin_plate import ShrinkageThinPlate, ThinPlate
 
 __all__ = ["SMOOTHS", "re", "s", "te", "ti"]
 
-SMOOTHS: dict[str, type[SplineTerm] | type[RandomEffect]] = {
+SMOOTHS: dict[str, type[SplineTerm | RandomEffect | MarkovField | FactorSmooth]] = {
     "ps": PSpline,
     "cp": CyclicPSpline,
     "bs": DerivativeSpline,
@@ -30,6 +34,8 @@ SMOOTHS: dict[str, type[SplineTerm] | type[RandomEffect]] = {
     "ts": ShrinkageThinPlate,
     "gp": GaussianProcess,
     "re": RandomEffect,
+    "mrf": MarkovField,
+    "fs": FactorSmooth,
 }
 
 
@@ -41,6 +47,8 @@ def s(
     by: str | None = None,
     lam: float | Sequence[float] | None = None,
     knots: Sequence[float] | None = None,
+    neighbours: Mapping[Any, Sequence[Any]] | None = None,
+    base: str | None = None,
     extrapolate: Extrapolate = "linear",
     label: str = "",
 ) -> Term:
@@ -55,7 +63,8 @@ def s(
         Basis, one of :data:`SMOOTHS`: ``"ps"`` P-spline (default), ``"cp"`` cyclic P-spline,
         ``"bs"`` B-spline with derivative penalty, ``"cr"`` cubic regression spline, ``"cs"`` the
         same with shrinkage, ``"cc"`` cyclic cubic, ``"tp"`` thin plate, ``"ts"`` the same with
-        shrinkage, ``"gp"`` Gaussian process, ``"re"`` random effect.
+        shrinkage, ``"gp"`` Gaussian process, ``"re"`` random effect, ``"mrf"`` Markov random field
+        over regions, ``"fs"`` a random curve per group, ``s(x, g, bs="fs")``.
     k : int, optional
         Dimension of the basis before the constraint. None means 10 for one variable; for ``"tp"``
         and ``"gp"`` of several variables see those classes.
@@ -68,6 +77,11 @@ def s(
         Fixed smoothing parameters, in mgcv's ``sp`` scale, one per penalty; None to estimate.
     knots : sequence of float, optional
         The two ends of the range over which knots are spread, or all the knots.
+    neighbours : mapping from region to list of regions
+        The map of ``bs="mrf"``; in a formula written as pairs, see
+        :class:`~semistruct.terms.markov_field.MarkovField`.
+    base : str
+        Basis of the curves of ``bs="fs"``.
     extrapolate : {"linear", "constant"}
         What the curve does outside the range of the training rows. Cyclic bases wrap instead.
     label : str
@@ -81,25 +95,22 @@ def s(
     's(time):stage'
     """
     smooth = lookup(SMOOTHS, bs, "smooth")
-    if not issubclass(smooth, SplineTerm):
-        refused = {"m": m, "by": by, "knots": knots}
-        given = [name for name, value in refused.items() if value is not None]
-        if given:
-            raise SpecificationError(
-                f"s({', '.join(variables)}, bs='re') takes no {given[0]}; a random slope of x in "
-                "the groups g is re(g, x)."
-            )
-        return RandomEffect(variables=variables, lam=lam, label=label)
-    return smooth(
-        variables=variables,
-        k=k,
-        m=m,
-        by=by,
-        lam=lam,
-        knots=knots,
-        extrapolate=extrapolate,
-        label=label,
-    )
+    options: dict[str, Any] = {"k": k, "m": m, "by": by, "lam": lam, "knots": knots}
+    options |= {"neighbours": neighbours, "base": base}
+    given = {name: value for name, value in options.items() if value is not None}
+    if extrapolate != "linear":
+        given["extrapolate"] = extrapolate
+    refused = sorted(set(given) - {field.name for field in fields(smooth)})
+    if refused:
+        hint = (
+            "a random slope of x in the groups g is re(g, x)."
+            if bs == "re"
+            else "leave it out, or choose another bs."
+        )
+        raise SpecificationError(
+            f"s({', '.join(variables)}, bs={bs!r}) takes no {refused[0]}; {hint}"
+        )
+    return smooth(variables=variables, label=label, **given)
 
 
 def te(

@@ -11,8 +11,7 @@ import pytest
 
 from semistruct.exceptions import DataError
 from semistruct.terms import SMOOTHS, parse_formula, re, s, te, ti
-from semistruct.terms.random_effect import RandomEffect
-from semistruct.terms.smooth_base import SplineTerm
+from semistruct.terms.smooth_base import SmoothTerm, SplineTerm
 
 OPERATIONS = {"rtol": 1e-9, "atol": 1e-9}  # sums of a few hundred products
 CENTRED = 1e-10  # of column sums, relative to column sizes
@@ -23,8 +22,12 @@ DENSE = (SMOOTHS["tp"], SMOOTHS["ts"], SMOOTHS["gp"])
 N = 120
 
 
+MAP = {"b": ["a", "c"], "a": ["b"], "c": ["b", "without rows"], "without rows": ["c"]}
+RING = {i: [(i - 1) % 6, (i + 1) % 6] for i in range(6)}
+
+
 def examples() -> list:
-    terms = [s("x", bs=bs, k=8) for bs in SMOOTHS if bs != "re"]
+    terms = [s("x", bs=bs, k=8) for bs, kind in SMOOTHS.items() if issubclass(kind, SplineTerm)]
     terms += [
         s("x", bs=bs, k=8, by=by) for bs in ("ps", "cr", "tp") for by in ("group", "dose", "order")
     ]
@@ -34,6 +37,11 @@ def examples() -> list:
     terms += [te("x", "z"), te("x", "z", bs="ps"), te("x", "z", bs=("cc", "tp"), k=(6, 5))]
     terms += [te("x", "z", by="dose"), te("x", "z", "shared", k=4), te("x", "z", by="group", k=4)]
     terms += [ti("x", "z"), ti("x", "z", bs="ps"), ti("x")]
+    terms += [
+        s("x", "group", bs="fs", k=6),
+        s("x", "group", bs="fs", k=6, base="ps", lam=(1, 2, 3)),
+    ]
+    terms += [s("group", bs="mrf", neighbours=MAP), s("number", bs="mrf", neighbours=RING, k=4)]
     terms += [re("group"), re("number"), re("group", "dose"), s("group", bs="re")]
     return terms
 
@@ -62,7 +70,7 @@ NEW = make_frame(40, 1)
 CONSTRAINED = [
     term
     for term in examples()
-    if not (isinstance(term, RandomEffect) or term.by == "dose" or term.prefix == "ti")
+    if isinstance(term, SmoothTerm) and term.by != "dose" and term.prefix != "ti"
 ]
 
 
@@ -77,7 +85,7 @@ def basis(term):
 
 
 def is_dense(term) -> bool:
-    return isinstance(term, DENSE) or "tp" in getattr(term, "bs", ())
+    return isinstance(term, DENSE) or "tp" in (*getattr(term, "bs", ()), getattr(term, "base", ""))
 
 
 def test_inputs_vary():
