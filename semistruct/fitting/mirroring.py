@@ -22,10 +22,10 @@ def mirrored_inputs(
     """Inputs whose pictures may be mirrored in training.
 
     Networks that were trained without mirroring score rows they did not see, as they are and
-    mirrored. Where the mean of both predicts the response better than the score of the picture as
-    it is, mirror images are taken to be more pictures of the same: so with photos of houses. Where
-    sides matter (digits, the side of an organ) the mirror image misleads such a network and the
-    mean is worse.
+    mirrored. Where sides matter (digits, the side of an organ) the mirror image misleads such a
+    network, and the mean of both scores predicts the response worse than the score of the picture
+    as it is. Unless it is worse by more than one standard error of the difference, mirror images
+    are taken to be more pictures of the same: so with photos of houses.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ def mirrored_inputs(
     for name in problem.blueprint.undecided():
         turned = {**problem.modalities, name: replace(problem.modalities[name], mirrored=True)}
         other = _scores(replace(problem, modalities=turned), members, rows)
-        mean = _best_loglik(problem, held_out, (plain + other) / 2)
-        if mean > _best_loglik(problem, held_out, plain):
+        gain = _best(problem, held_out, (plain + other) / 2) - _best(problem, held_out, plain)
+        if gain.sum() > -np.sqrt(len(gain)) * gain.std():
             found.append(name)
     return tuple(found)
 
@@ -61,16 +61,20 @@ def _scores(
     )
 
 
-def _best_loglik(problem: DeepProblem, rows: np.ndarray, scores: np.ndarray) -> float:
-    """Log-likelihood of the rows where each score has the weight that suits it best."""
+def _best(problem: DeepProblem, rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Log-likelihood of each row where each score has the weight that suits it best."""
     bound = take_rows(problem.structured, rows).bind()
     start = problem.start.eta[rows]
     params = [slot.param for slot in problem.blueprint.slots]
 
-    def minus_loglik(gamma: np.ndarray) -> tuple[float, np.ndarray]:
+    def predictor(gamma: np.ndarray) -> np.ndarray:
         eta = start.copy()
         for k, column in zip(params, (scores * gamma).T, strict=True):
             eta[:, k] += column
+        return eta
+
+    def minus_loglik(gamma: np.ndarray) -> tuple[float, np.ndarray]:
+        eta = predictor(gamma)
         gradient = (bound.score(eta)[:, params] * scores).sum(axis=0)
         return -bound.loglik(eta), -gradient
 
@@ -78,4 +82,4 @@ def _best_loglik(problem: DeepProblem, rows: np.ndarray, scores: np.ndarray) -> 
     found = minimize(
         minus_loglik, zero, jac=True, method="L-BFGS-B", bounds=[(0.0, _LARGEST_WEIGHT)] * len(zero)
     )
-    return -float(found.fun)
+    return bound.contributions(predictor(found.x))
