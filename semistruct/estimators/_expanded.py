@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from semistruct.design import Design
 from semistruct.responses import PiecewiseExpansion, TimeIntervals
-from semistruct.terms import DenseBlock, IndexedBlock, StackedBlock
-from semistruct.terms.base import DesignBlock
+from semistruct.terms import DenseBlock, IndexedBlock, Parametric, StackedBlock
+from semistruct.terms.base import Basis, DesignBlock
+from semistruct.terms.blocks import FactoredBlock
+from semistruct.terms.parametric import ParametricBasis
 
 __all__ = ["TIME_COLUMNS", "ExpandedRows"]
 
 TIME_COLUMNS = ("tstart", "tend", "interval", "cause")
+
+Level = Literal["subject", "cell", "row"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,18 +90,12 @@ class ExpandedRows:
 
     def block(self, design: Design) -> DesignBlock:
         """Columns of the rows; a term is evaluated once per subject or interval where it can be."""
-        time, whole, blocks = set(TIME_COLUMNS), None, []
+        blocks: list[FactoredBlock] = []
         for basis in design.bases:
-            if not basis.names:
-                continue
-            reads = set(basis.variables)
-            if not reads & time:
-                blocks.append(IndexedBlock(basis.design(self.subjects), self.unit))  # type: ignore[arg-type]
-            elif reads <= time:
-                blocks.append(IndexedBlock(basis.design(self.cells), self.cell))  # type: ignore[arg-type]
-            else:
-                whole = self.frame if whole is None else whole
-                blocks.append(basis.design(whole))  # type: ignore[arg-type]
+            if isinstance(basis, ParametricBasis):
+                blocks += self._parametric(basis)
+            elif basis.names:
+                blocks.append(self._gathered(basis, _level(basis.variables)))
         if not blocks:
             return DenseBlock(np.zeros((len(self.unit), 0)))
         return StackedBlock(blocks)
@@ -102,6 +103,52 @@ class ExpandedRows:
     def offset(self, design: Design) -> np.ndarray:
         """The sum of the offsets of the rows, ``(N,)``."""
         return design.offset(self.frame) if design.offsets else np.zeros(len(self.unit))
+
+    def _gathered(self, basis: Basis, level: Level) -> FactoredBlock:
+        if level == "row":
+            return basis.design(self._whole)  # type: ignore[return-value]
+        if level == "subject":
+            return IndexedBlock(basis.design(self.subjects), self.unit)  # type: ignore[arg-type]
+        return IndexedBlock(basis.design(self.cells), self.cell)  # type: ignore[arg-type]
+
+    def _parametric(self, basis: ParametricBasis) -> list[FactoredBlock]:
+        """Blocks of the formula's columns, as many as there are changes of level among them."""
+        level: dict[int, Level] = {}
+        for label, columns in basis.term_columns:
+            level |= dict.fromkeys(columns, _level(Parametric(label).variables))
+        blocks = []
+        for one, own in groupby(basis.kept, level.__getitem__):
+            part = replace(basis, kept=tuple(own))
+            if one == "row":
+                blocks.append(self._gathered(part, one))
+            elif one == "subject":
+                found = part.design(_beside(self.subjects, self.cells))
+                blocks.append(IndexedBlock(found, self.unit))
+            else:
+                found = part.design(_beside(self.cells, self.subjects))
+                blocks.append(IndexedBlock(found, self.cell))
+        return blocks
+
+    @cached_property
+    def _whole(self) -> pd.DataFrame:
+        return self.frame
+
+
+def _level(variables: Sequence[str]) -> Level:
+    """Where columns with these variables vary."""
+    timed = [name in TIME_COLUMNS for name in variables]
+    if not any(timed):
+        return "subject"
+    return "cell" if all(timed) else "row"
+
+
+def _beside(frame: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """A frame with the columns of the first row of another, on which nothing that is read depends.
+
+    A formula is evaluated as a whole, and needs all of its columns.
+    """
+    constant = other.iloc[np.zeros(len(frame), dtype=int)].set_axis(frame.index, axis=0)
+    return pd.concat([frame, constant], axis=1)
 
 
 def _subjects(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
