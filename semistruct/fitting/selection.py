@@ -1,12 +1,17 @@
-"""Choosing smoothing parameters: Fellner-Schall to the vicinity, exact gradients from there."""
+"""Choosing smoothing parameters: Fellner-Schall to the vicinity, exact gradients from there.
+
+Terms whose degrees of freedom are given have theirs found by :func:`meet_df`.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize
 
 from semistruct.fitting.criteria import SmoothingMethod, coefficient_moves, laplace_value
-from semistruct.fitting.engine import DispersionRule, Engine, Settled
+from semistruct.fitting.engine import DispersionRule, Engine, Settled, StructuredProblem
 from semistruct.fitting.newton import penalised_newton
 from semistruct.fitting.smoothing import (
     FellnerSchall,
@@ -14,14 +19,92 @@ from semistruct.fitting.smoothing import (
     fellner_schall_update,
     smoothing_bounds,
 )
+from semistruct.linalg import penalised_cholesky
+from semistruct.terms.smooth_basis import SmoothBasis
 
-__all__ = ["approach", "refine"]
+__all__ = ["DfTarget", "approach", "df_targets", "meet_df", "refine"]
 
 # Gradient of the criterion, in log-likelihood per unit of log(lam), at which a smoothing
 # parameter counts as optimal: about 1e-3 in log(lam), far below its standard error.
 _GRADIENT_TOL = 5e-4
 # Effective degrees of freedom that a penalty leaves, below which the criterion no longer feels it.
 _PLATEAU = 0.1
+
+
+@dataclass(frozen=True)
+class DfTarget:
+    """A curve whose degrees of freedom are given.
+
+    Attributes
+    ----------
+    penalty : int
+        Its penalty among all ``J``.
+    columns : slice
+        Its coefficients among all ``P``.
+    df : float
+    """
+
+    penalty: int
+    columns: slice
+    df: float
+
+
+def df_targets(problem: StructuredProblem) -> tuple[DfTarget, ...]:
+    """The curves of all predictors whose degrees of freedom are given."""
+    found = []
+    penalty = start = 0
+    for design in problem.designs:
+        for basis in design.bases:
+            if isinstance(basis, SmoothBasis) and basis.df is not None:
+                at = start + design.slices[basis.label].start
+                found += [
+                    DfTarget(penalty + i, slice(at + own.start, at + own.stop), basis.df)
+                    for i, (_, own) in enumerate(basis.curves)
+                ]
+            penalty += len(basis.penalties)
+        start += design.p
+    return tuple(found)
+
+
+def meet_df(
+    engine: Engine, settled: Settled, sp: np.ndarray, targets: tuple[DfTarget, ...]
+) -> tuple[np.ndarray, float]:
+    """Smoothing parameters with which the targets are met at the present curvature.
+
+    Returns
+    -------
+    sp : (J,) array
+        On the reported scale.
+    gap : float
+        Largest difference of degrees of freedom from its target, at the smoothing parameters given.
+
+    Notes
+    -----
+    One curve after the other, so that a few rounds are needed where curves share information or
+    where the curvature depends on the coefficients.
+    """
+    H, V = engine.reported(settled)
+    edf = np.einsum("ij,ji->i", V, H)
+    gap = max(abs(float(edf[target.columns].sum()) - target.df) for target in targets)
+    variance = engine.variance(settled.point.beta)
+    lam = sp / variance
+    lower, upper = np.log(smoothing_bounds(engine.penalties, H))
+
+    def excess(log_lam: float, target: DfTarget) -> float:
+        lam[target.penalty] = np.exp(log_lam)
+        inverse = penalised_cholesky(H + engine.penalties.matrix(lam)).inverse()
+        own = np.einsum("ij,ji->i", inverse[target.columns], H[:, target.columns])
+        return float(own.sum()) - target.df
+
+    for target in targets:
+        low, high = lower[target.penalty], upper[target.penalty]
+        if excess(low, target) <= 0.0:
+            lam[target.penalty] = np.exp(low)
+        elif excess(high, target) >= 0.0:
+            lam[target.penalty] = np.exp(high)
+        else:
+            lam[target.penalty] = np.exp(brentq(excess, low, high, args=(target,), xtol=1e-12))
+    return lam * variance, gap
 
 
 def approach(

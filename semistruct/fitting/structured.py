@@ -11,7 +11,7 @@ from semistruct.exceptions import ConvergenceWarning, DataWarning, Specification
 from semistruct.fitting.criteria import CRITERIA, SmoothingMethod
 from semistruct.fitting.engine import DispersionRule, Engine, Settled, StructuredProblem
 from semistruct.fitting.newton import solve_dispersion
-from semistruct.fitting.selection import approach, refine
+from semistruct.fitting.selection import approach, df_targets, meet_df, refine
 from semistruct.fitting.smoothing import start_smoothing
 
 __all__ = ["StructuredFit", "StructuredProblem", "fit_structured"]
@@ -19,6 +19,9 @@ __all__ = ["StructuredFit", "StructuredProblem", "fit_structured"]
 # A last Newton step that still moves a predictor by this much at no gain in likelihood means that
 # the maximum lies at infinity.
 _DIVERGING = 0.05
+# Degrees of freedom that were asked for are met to this accuracy, in at most this many rounds.
+_DF_GAP = 1e-6
+_ROUNDS = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +157,9 @@ def fit_structured(
     normal has ``sigma^2 = RSS / (n - edf)``. It is kept above the null model's times 1e-12 (in
     units of variance), because the likelihood has no maximum once a model interpolates the
     response.
+
+    Curves with given degrees of freedom (``s(x, df=4)``) have the smoothing parameter with which
+    the trace of ``V H`` over their coefficients is that number; the others are chosen given it.
     """
     if method not in CRITERIA:
         raise SpecificationError(
@@ -166,12 +172,22 @@ def fit_structured(
     if start is None and smoothing is None and free.any():
         first = start_smoothing(engine.penalties, point.H, engine.likelihood.n)
         sp = np.where(free, first * engine.variance(beta), sp)
+    targets = df_targets(problem) if smoothing is None else ()
     n_iter, converged = 0, True
-    if free.any():
-        sp, beta, n_iter, converged = approach(engine, sp, beta, free, max_iter, tol)
-        sp, beta, extra, better = refine(engine, sp, beta, free, method, max_iter)
-        n_iter, converged = n_iter + extra, (converged or extra > 0) and better
-    settled = engine.settle(sp, beta, "edf", polish=True)
+    for _ in range(_ROUNDS):
+        if free.any():
+            sp, beta, steps, converged = approach(engine, sp, beta, free, max_iter, tol)
+            sp, beta, extra, better = refine(engine, sp, beta, free, method, max_iter)
+            n_iter, converged = n_iter + steps + extra, (converged or extra > 0) and better
+        settled = engine.settle(sp, beta, "edf", polish=True)
+        if not targets:
+            break
+        met, gap = meet_df(engine, settled, sp, targets)
+        if gap <= _DF_GAP:
+            break
+        sp, beta = met, settled.point.beta
+    else:
+        converged = False
     n_iter += settled.newton.n_steps if not n_iter else 0
     converged = (converged and settled.newton.converged) or engine.interpolates(settled.point.beta)
     fit = _report(engine, problem, settled, method, n_iter, converged)

@@ -42,6 +42,11 @@ class SmoothTerm(Term, ABC):
         are differences to it.
     lam : tuple of float, or None
         Fixed smoothing parameters in mgcv's ``sp`` scale, one per penalty of one curve.
+    df : float or None
+        Effective degrees of freedom that each curve of the term has in the fit, instead of ``lam``.
+    select : bool
+        Whether the functions that the penalties do not see get a penalty of their own, so that the
+        term can be estimated to be zero.
     extrapolate : {"linear", "constant"}
         Beyond the training range the curve goes on linearly (bases of infinite support as their
         formula says) or keeps its value at the end of the range. Cyclic bases wrap instead.
@@ -57,6 +62,8 @@ class SmoothTerm(Term, ABC):
     lam: Any = None
     extrapolate: Extrapolate = "linear"
     label: str = ""
+    df: float | None = field(default=None, kw_only=True)
+    select: bool = field(default=False, kw_only=True)
     beside: tuple[Term, ...] = field(default=(), kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
@@ -81,6 +88,12 @@ class SmoothTerm(Term, ABC):
                 f"{self.extrapolate!r}."
             )
         object.__setattr__(self, "lam", check_lam(self.lam, self.label))
+        if not isinstance(self.select, bool):
+            raise SpecificationError(
+                f"select of {self.label} must be True or False, got {self.select!r}."
+            )
+        if self.df is not None:
+            object.__setattr__(self, "df", _check_df(self))
 
     def _automatic_label(self) -> str:
         by = "" if self.by is None else f":{self.by}"
@@ -131,11 +144,15 @@ class SmoothTerm(Term, ABC):
                 )
         by, varies = _learn_by(frame, self.by, self.label)
         raw = self.learn(x)
-        lam: tuple[float | None, ...] = self.lam or (None,) * len(raw.penalties)
-        if len(lam) != len(raw.penalties):
+        constrained = not (raw.centred or varies)
+        select = self.select and raw.null_dim > constrained
+        count = len(raw.penalties) + select
+        lam: tuple[float | None, ...] = self.lam or (None,) * count
+        if len(lam) != count:
             raise SpecificationError(
-                f"lam of {self.label} has {len(lam)} values but the term has {len(raw.penalties)} "
-                "penalties; give one value per penalty."
+                f"lam of {self.label} has {len(lam)} values but the term has {count} penalties"
+                f"{', that of select=True among them' if select else ''}; give one value per "
+                "penalty."
             )
         basis = prepare(
             raw,
@@ -143,11 +160,13 @@ class SmoothTerm(Term, ABC):
             label=self.label,
             variables=self.variables,
             by=by,
-            constrained=not (raw.centred or varies),
+            constrained=constrained,
+            select=select,
             lam=lam,
             extrapolate=self.extrapolate,
         )
-        return basis.without(shared_columns(basis, self.beside, frame))
+        basis = basis.without(shared_columns(basis, self.beside, frame))
+        return basis if self.df is None else basis.with_df(self.df, frame)
 
 
 @dataclass(frozen=True)
@@ -202,6 +221,8 @@ class SplineTerm(SmoothTerm, ABC):
             "k": None,
             "m": None,
             "lam": None,
+            "df": None,
+            "select": False,
             "knots": None,
             "extrapolate": "linear",
             "label": self._automatic_label(),
@@ -271,6 +292,19 @@ def check_lam(lam: Any, label: str) -> tuple[float, ...] | None:
     if values.ndim != 1 or not values.size or not np.isfinite(values).all() or (values < 0).any():
         raise SpecificationError(message)
     return tuple(values.tolist())
+
+
+def _check_df(term: SmoothTerm) -> float:
+    df = term.df
+    if isinstance(df, bool) or not isinstance(df, (int, float, np.number)) or not 0 < df < np.inf:
+        raise SpecificationError(f"df of {term.label} must be a positive number, got {df!r}.")
+    if term.lam is not None or term.select:
+        other = "select=True" if term.lam is None else "lam="
+        raise SpecificationError(
+            f"{term.label} has both df= and {other}; degrees of freedom determine the one "
+            "smoothing parameter of a term, so leave one out."
+        )
+    return float(df)
 
 
 def _check_orders(m: Any, label: str) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from semistruct.exceptions import DataError
+from semistruct.exceptions import DataError, SpecificationError
 from semistruct.terms._factored import Matrix, chunks
 from semistruct.terms.base import Basis, TermKind
 from semistruct.terms.blocks import (
@@ -23,6 +23,7 @@ from semistruct.terms.blocks import (
     SparseBlock,
 )
 from semistruct.terms.constraints import absorb_constraint
+from semistruct.terms.df import lambda_for_df
 from semistruct.terms.reading import group_codes, numeric_column, numeric_columns
 
 __all__ = [
@@ -140,6 +141,9 @@ class SmoothBasis(Basis):
         Dimension of the unpenalised part.
     kept : tuple of int or None
         Columns that are left beside terms with functions in common; None for all.
+    df : float or None
+        Effective degrees of freedom that each curve shall have in the fit; ``lam`` then has them
+        for rows of equal weight and no other terms.
     """
 
     label: str
@@ -156,6 +160,7 @@ class SmoothBasis(Basis):
     ranks: tuple[int, ...]
     null_dim: int
     kept: tuple[int, ...] | None = field(default=None, repr=False)
+    df: float | None = None
     kind: TermKind = "smooth"
 
     def design(self, frame: pd.DataFrame) -> FactoredBlock:
@@ -200,6 +205,30 @@ class SmoothBasis(Basis):
             kept=tuple(before[left].tolist()),
         )
 
+    def with_df(self, df: float, frame: pd.DataFrame) -> SmoothBasis:
+        """The basis with given degrees of freedom per curve, learned from the training rows."""
+        if len(self.penalties) != len(self.curves):
+            raise SpecificationError(
+                f"{self.label} has {len(self.penalties) // len(self.curves)} penalties, whose "
+                "smoothing parameters degrees of freedom do not determine; give lam= instead."
+            )
+        block = self.design(frame)
+        gram = block.gram(np.ones(len(frame)))
+        lam = []
+        for (curve, own), S in zip(self.curves, self.penalties, strict=True):
+            try:
+                rows = np.linalg.cholesky(gram[own, own]).T
+            except np.linalg.LinAlgError as error:
+                raise SpecificationError(
+                    f"df={df:g} does not determine the smoothness of {curve}, whose design has "
+                    "linearly dependent columns; lower k, or give lam= instead."
+                ) from error
+            try:
+                lam.append(lambda_for_df(rows, S[own, own], df))
+            except SpecificationError as error:
+                raise SpecificationError(f"{curve}: {error}") from error
+        return replace(self, lam=tuple(lam), df=df)
+
     def _block(self, x: np.ndarray, codes: np.ndarray | None) -> FactoredBlock:
         F = self.raw.features(x)
         T = self.Z if self.raw.transform is None else self.raw.transform @ self.Z
@@ -231,6 +260,7 @@ def prepare(
     variables: tuple[str, ...],
     by: Curves,
     constrained: bool,
+    select: bool,
     lam: tuple[float | None, ...],
     extrapolate: Extrapolate,
 ) -> SmoothBasis:
@@ -242,15 +272,23 @@ def prepare(
     x : (n, d) array
         Training values; the curve sums to zero over all of them, also where it is one of several.
     label, variables, lam, extrapolate
-        Of the term; ``lam`` has one entry per raw penalty.
+        Of the term; ``lam`` has one entry per penalty.
     by : Curves
     constrained : bool
         Whether the constraint is needed.
+    select : bool
+        Whether there is a last penalty for what the others do not see, the squared length of its
+        coefficients (Marra and Wood 2011, section 2.1).
 
     Notes
     -----
     Each penalty is divided by ``norm1(S) / normInf(X)^2``, as in mgcv, so that smoothing parameters
     of different bases are comparable.
+
+    References
+    ----------
+    Marra, G. and Wood, S. N. (2011). Practical variable selection for generalized additive models.
+    *Computational Statistics and Data Analysis* 55, 2372-2387.
     """
     means, largest = column_summary(raw, x)
     Z = absorb_constraint(means) if constrained else np.eye(raw.dim)
@@ -259,6 +297,12 @@ def prepare(
     for S, scale in zip(raw.penalties, scales, strict=True):
         absorbed = Z.T @ (S / scale) @ Z
         single.append((absorbed + absorbed.T) / 2)
+    ranks = tuple(min(rank, Z.shape[1]) for rank in raw.ranks)
+    null_dim = max(raw.null_dim - constrained, 0)
+    if select:
+        _, vectors = np.linalg.eigh(sum(S / np.abs(S).max() for S in single))
+        single.append(vectors[:, :null_dim] @ vectors[:, :null_dim].T)
+        scales, ranks, null_dim = (*scales, 1.0), (*ranks, null_dim), 0
     curves = by.labels(label)
     n_curves, p = len(curves), Z.shape[1]
     return SmoothBasis(
@@ -275,8 +319,8 @@ def prepare(
         by=by,
         extrapolate=extrapolate,
         curves=tuple((curve, slice(i * p, (i + 1) * p)) for i, curve in enumerate(curves)),
-        ranks=tuple(min(rank, p) for rank in raw.ranks) * n_curves,
-        null_dim=max(raw.null_dim - constrained, 0) * n_curves,
+        ranks=ranks * n_curves,
+        null_dim=null_dim * n_curves,
     )
 
 

@@ -46,6 +46,8 @@ def s(
     m: int | Sequence[int] | None = None,
     by: str | None = None,
     lam: float | Sequence[float] | None = None,
+    df: float | None = None,
+    select: bool = False,
     knots: Sequence[float] | None = None,
     neighbours: Mapping[Any, Sequence[Any]] | None = None,
     base: str | None = None,
@@ -75,6 +77,12 @@ def s(
         string or categorical column: one centred curve and one penalty per level.
     lam : float or sequence of float, optional
         Fixed smoothing parameters, in mgcv's ``sp`` scale, one per penalty; None to estimate.
+    df : float, optional
+        Instead of ``lam``: the effective degrees of freedom that the curve (each curve of a ``by``
+        of groups) has in the fit, the constant not counted.
+    select : bool
+        Add a penalty on the functions that the others do not see, so that the whole term can be
+        estimated to be zero (Marra and Wood 2011).
     knots : sequence of float, optional
         The two ends of the range over which knots are spread, or all the knots.
     neighbours : mapping from region to list of regions
@@ -96,7 +104,7 @@ def s(
     """
     smooth = lookup(SMOOTHS, bs, "smooth")
     options: dict[str, Any] = {"k": k, "m": m, "by": by, "lam": lam, "knots": knots}
-    options |= {"neighbours": neighbours, "base": base}
+    options |= {"df": df, "select": select or None, "neighbours": neighbours, "base": base}
     given = {name: value for name, value in options.items() if value is not None}
     if extrapolate != "linear":
         given["extrapolate"] = extrapolate
@@ -120,6 +128,7 @@ def te(
     m: int | Sequence[int] | Sequence[Sequence[int]] | None = None,
     by: str | None = None,
     lam: float | Sequence[float] | None = None,
+    select: bool = False,
     knots: Mapping[str, Sequence[float]] | None = None,
     extrapolate: Extrapolate = "linear",
     label: str = "",
@@ -141,6 +150,7 @@ def te(
         m=m,
         by=by,
         lam=lam,
+        select=select,
         knots=knots,
         extrapolate=extrapolate,
         label=label,
@@ -155,6 +165,7 @@ def ti(
     m: int | Sequence[int] | Sequence[Sequence[int]] | None = None,
     by: str | None = None,
     lam: float | Sequence[float] | None = None,
+    select: bool = False,
     knots: Mapping[str, Sequence[float]] | None = None,
     extrapolate: Extrapolate = "linear",
     label: str = "",
@@ -173,6 +184,7 @@ def ti(
         m=m,
         by=by,
         lam=lam,
+        select=select,
         knots=knots,
         extrapolate=extrapolate,
         label=label,

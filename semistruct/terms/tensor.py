@@ -127,6 +127,7 @@ class TensorSmooth(SmoothTerm):
             "k": (5,) * d,
             "m": (None,) * d,
             "lam": None,
+            "select": False,
             "knots": (None,) * d,
             "extrapolate": "linear",
             "label": self._automatic_label(),

@@ -34,7 +34,18 @@ def examples() -> list:
     terms += [s("x", "z", bs=bs, k=15) for bs in ("tp", "ts", "gp")]
     terms += [s("x", bs="bs", k=8, m=(3, 2, 1)), s("shared", k=6), s("shared", k=6, by="group")]
     terms += [s("x", k=8, extrapolate="constant"), s("x", bs="tp", k=8, extrapolate="constant")]
-    terms += [te("x", "z"), te("x", "z", bs="ps"), te("x", "z", bs=("cc", "tp"), k=(6, 5))]
+    terms += [
+        s("x", select=True),
+        s("x", by="group", select=True),
+        s("x", df=4),
+        s("shared", k=6, df=2.5),
+    ]
+    terms += [
+        te("x", "z", select=True),
+        te("x", "z"),
+        te("x", "z", bs="ps"),
+        te("x", "z", bs=("cc", "tp"), k=(6, 5)),
+    ]
     terms += [te("x", "z", by="dose"), te("x", "z", "shared", k=4), te("x", "z", by="group", k=4)]
     terms += [ti("x", "z"), ti("x", "z", bs="ps"), ti("x")]
     terms += [
