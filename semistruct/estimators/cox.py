@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from semistruct.estimators._survival import SurvivalEstimator
 from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
 from semistruct.families import Objective
 from semistruct.families.cox import EVENT, TIME, BoundCox, CoxPartialLikelihood
+from semistruct.inference.covariance import CovarianceKind
 from semistruct.inference.proportional_hazards import TimeTransform, proportional_hazards_test
 from semistruct.inference.survival_curves import SurvivalCurves
 from semistruct.losses import (
@@ -158,6 +160,12 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
         frame = self._new_rows(X)
         return pd.Series(np.exp(self._eta(frame) - self.curves_.center), index=frame.index)
 
+    @cached_property
+    def curves_(self) -> SurvivalCurves:
+        """Baseline hazard with what bands need, computed when first asked for."""
+        check_is_fitted(self)
+        return SurvivalCurves.of(self.fit_, self._curve_covariance())
+
     def residuals(self, kind: Residual = "martingale") -> Any:
         """Residuals of the table model for the training rows.
 
@@ -263,9 +271,12 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
     def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
         super()._fit(X, y, sample_weight, groups)
         self.n_events_ = int(self.fit_.problem.y[:, EVENT].sum())
+        if self._curve_covariance() == "cluster":
+            _ = self.curves_  # clusters that cannot be used are refused now, not by a prediction
+
+    def _curve_covariance(self) -> CovarianceKind:
         # Sandwiches are for a table model that leaves the picture out; here the scores are in.
-        kind = self.cov_type or ("cluster" if self.specification_.cluster else "model")
-        self.curves_ = SurvivalCurves.of(self.fit_, kind)
+        return self.cov_type or ("cluster" if self.specification_.cluster else "model")
 
     def _full_cohort(self) -> bool:
         return self.risk_sets == "full"

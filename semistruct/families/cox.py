@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -110,16 +110,23 @@ def _risk_sets(entry: Any, time: Any, event: Any, stratum: Any) -> CoxRiskSets:
 
 @dataclass(frozen=True, eq=False)
 class CoxCurvature(Curvature):
-    """Curvature of a partial likelihood: ``diag(d) - R' R``, never formed."""
+    """Curvature of a partial likelihood: ``diag(d) - R' R``, never formed.
+
+    The information of the last block asked for is kept: a Newton iteration ends where the next
+    one, and the report, begin.
+    """
 
     hessian: CoxHessian
     dense: _DenseDesign
+    _known: list[tuple[Any, np.ndarray]] = field(default_factory=list, repr=False)
 
     def gram(self, blocks: Sequence[Any]) -> np.ndarray:
         (block,) = blocks
         if not block.shape[1]:
             return np.zeros((0, 0))
-        return self.hessian.gram(self.dense.of(block)).numpy()
+        if not (self._known and self._known[0][0] is block):
+            self._known[:] = [(block, self.hessian.gram(self.dense.of(block)).numpy())]
+        return self._known[0][1].copy()
 
 
 class _DenseDesign:
@@ -133,6 +140,21 @@ class _DenseDesign:
         if self._columns is None or self._block is not block:
             self._block, self._columns = block, block.dense()
         return self._columns
+
+
+class _Kept:
+    """What is known at the last predictor: solvers come back to where they just were."""
+
+    def __init__(self) -> None:
+        self._eta: np.ndarray | None = None
+        self._values: dict[str, Any] = {}
+
+    def at(self, eta: np.ndarray, name: str, compute: Callable[[], Any]) -> Any:
+        if self._eta is None or not np.array_equal(self._eta, eta):
+            self._eta, self._values = eta.copy(), {}
+        if name not in self._values:
+            self._values[name] = compute()
+        return self._values[name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,13 +172,15 @@ class BoundCox(BoundObjective):
     weight: np.ndarray | None
     ties: Ties
     _dense: _DenseDesign = field(default_factory=_DenseDesign, repr=False)
-    _last: list[tuple[np.ndarray, CoxHessian]] = field(default_factory=list, repr=False)
+    _kept: _Kept = field(default_factory=_Kept, repr=False)
 
     def contributions(self, eta: np.ndarray) -> np.ndarray:
         return -self._loss(eta, "none")
 
     def loglik(self, eta: np.ndarray) -> float:
-        value = -float(self._loss(eta, "sum")) if np.isfinite(eta).all() else -np.inf
+        if not np.isfinite(eta).all():
+            return -np.inf
+        value = self._kept.at(eta, "loglik", lambda: -float(self._loss(eta, "sum")))
         return value if np.isfinite(value) else -np.inf
 
     def score(self, eta: np.ndarray) -> np.ndarray:
@@ -166,7 +190,7 @@ class BoundCox(BoundObjective):
 
     def curvature(self, eta: np.ndarray, kind: CurvatureKind = "observed") -> Curvature:
         """The observed one; the partial likelihood has no other."""
-        return CoxCurvature(self.hessian(eta), self._dense)
+        return self._kept.at(eta, "curvature", lambda: CoxCurvature(self.hessian(eta), self._dense))
 
     def score_residuals(self, eta: np.ndarray, blocks: Sequence[Any]) -> np.ndarray:
         """Lin and Wei's (1989), weighted."""
@@ -177,15 +201,12 @@ class BoundCox(BoundObjective):
         return residuals.numpy()
 
     def hessian(self, eta: np.ndarray) -> CoxHessian:
-        """The Hessian of the negative log partial likelihood at ``eta`` ``(n, 1)``.
-
-        The last one is kept: score and curvature are asked for at the same place.
-        """
-        if self._last and np.array_equal(self._last[0][0], eta):
-            return self._last[0][1]
-        found = cox_hessian(eta[:, 0], self.risk_sets, weights=self.weight, ties=self.ties)
-        self._last[:] = [(eta.copy(), found)]
-        return found
+        """The Hessian of the negative log partial likelihood at ``eta`` ``(n, 1)``."""
+        return self._kept.at(
+            eta,
+            "hessian",
+            lambda: cox_hessian(eta[:, 0], self.risk_sets, weights=self.weight, ties=self.ties),
+        )
 
     def _loss(self, eta: np.ndarray, reduction: Any) -> np.ndarray:
         with torch.no_grad():

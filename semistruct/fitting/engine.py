@@ -135,7 +135,7 @@ class Engine:
                 )
                 placed.append(PlacedPenalty(penalty.label, at, penalty.S))
                 fixed.append(penalty.lam)
-        constants, floor, loglik_null = _null_model(family, *data, offset)
+        constants, floor, loglik_null = _null_model(likelihood)
         start = np.zeros(likelihood.size)
         for k, (design, columns) in enumerate(zip(problem.designs, likelihood.slices, strict=True)):
             start[columns] = _constant_start(design, blocks[k], data[1], constants[k])
@@ -262,19 +262,19 @@ def _profiled(
     return Dispersion(k, likelihood.slices[k].start, power)
 
 
-def _null_model(
-    family: Objective, y: np.ndarray, weight: np.ndarray, offset: np.ndarray
-) -> tuple[np.ndarray, float, float]:
+def _null_model(likelihood: Likelihood) -> tuple[np.ndarray, float, float]:
     """Constants ``(K,)`` of the model of intercepts, the floor of ``log t``, its likelihood."""
+    family, y, weight = likelihood.family, likelihood.y, likelihood.weight
+    offset = likelihood.offset
     K = offset.shape[1]
     if not family.has_intercept:  # a partial likelihood has no constants
-        return np.zeros(K), -np.inf, family.bind(y, weight).loglik(offset)
+        return np.zeros(K), -np.inf, likelihood.loglik(offset)
     ones = tuple(DenseBlock(np.ones((len(y), 1))) for _ in range(K))
     at = None
     if family.dispersion is not None:
         k = family.param_names.index(family.dispersion[0])
         at = Dispersion(k, k, family.dispersion[1])
-    likelihood = Likelihood(family, y, weight, ones, offset, at)
+    constant = Likelihood(family, y, weight, ones, offset, at)
     first = family.initial_eta(torch.from_numpy(y), torch.from_numpy(weight)).numpy()
     centre = offset.T @ weight / weight.sum()
     beta = np.array(first, dtype=float) - centre
@@ -282,16 +282,16 @@ def _null_model(
     if at is not None:
         floor = beta[at.column] + 2 / at.power * np.log(_SCALE_FLOOR)
     nothing = np.zeros((K, K))
-    point = evaluate(likelihood, beta, nothing)
+    point = evaluate(constant, beta, nothing)
     for _ in range(20):
-        point = penalised_newton(likelihood, point, polish=True).point
+        point = penalised_newton(constant, point, polish=True).point
         if at is None:
             break
         lowest = floor - point.beta[at.column]
-        shift = solve_dispersion(likelihood, point.eta, degrees=0.0, floor=lowest)
+        shift = solve_dispersion(constant, point.eta, degrees=0.0, floor=lowest)
         beta = point.beta.copy()
         beta[at.column] += shift
-        point = evaluate(likelihood, beta, nothing)
+        point = evaluate(constant, beta, nothing)
         if abs(shift) < 1e-9:
             break
     return point.beta, floor, point.loglik
