@@ -12,6 +12,7 @@ from semistruct.fitting.criteria import CRITERIA, SmoothingMethod
 from semistruct.fitting.engine import DispersionRule, Engine, Settled, StructuredProblem
 from semistruct.fitting.newton import solve_dispersion
 from semistruct.fitting.selection import approach, df_targets, meet_df, refine
+from semistruct.fitting.shapes import inequalities, keep_shapes
 from semistruct.fitting.smoothing import start_smoothing
 
 __all__ = ["StructuredFit", "StructuredProblem", "fit_structured"]
@@ -160,11 +161,34 @@ def fit_structured(
 
     Curves with given degrees of freedom (``s(x, df=4)``) have the smoothing parameter with which
     the trace of ``V H`` over their coefficients is that number; the others are chosen given it.
+
+    Curves with a shape (``s(x, constraint="increasing")``) make an active-set search around all of
+    this, see :func:`~semistruct.fitting.shapes.keep_shapes`: what is reported is conditional on the
+    constraints that hold with equality.
     """
     if method not in CRITERIA:
         raise SpecificationError(
             f"method must be one of {', '.join(map(repr, CRITERIA))}, got {method!r}."
         )
+    fit = _fit(problem, method, max_iter, tol, start, smoothing)
+    if not len(inequalities(problem)):
+        return fit
+
+    def solve(reduced: StructuredProblem, held: np.ndarray | None) -> StructuredFit:
+        return _fit(reduced, method, max_iter, tol, None, held)
+
+    return keep_shapes(problem, fit, solve, smoothing)
+
+
+def _fit(
+    problem: StructuredProblem,
+    method: SmoothingMethod,
+    max_iter: int,
+    tol: float,
+    start: StructuredFit | None,
+    smoothing: np.ndarray | None,
+) -> StructuredFit:
+    """The fit without the shapes of curves."""
     engine = Engine.of(problem)
     sp, free = engine.first_smoothing(None if start is None else start.smoothing, smoothing)
     beta = engine.start if start is None else start.beta.copy()
@@ -260,7 +284,7 @@ def _warn(engine: Engine, problem: StructuredProblem, settled: Settled, fit: Str
             f"{point.factor.ridge:g} (relative) was added to the information matrix. Remove "
             "columns that repeat each other, or penalise them.",
             DataWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
         return
     step = point.step()
@@ -276,14 +300,14 @@ def _warn(engine: Engine, problem: StructuredProblem, settled: Settled, fit: Str
             "coefficient and standard error mean nothing; penalise the column, merge levels or "
             "leave it out.",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     elif not fit.converged:
         warnings.warn(
             f"the structured fit did not converge in {fit.n_iter} iterations (Newton decrement "
             f"{settled.newton.decrement:.1e}); raise max_iter, or simplify the model.",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     if fit.df_resid is not None and fit.df_resid < 1e-3 < engine.likelihood.n - fit.edf_total:
         warnings.warn(
@@ -291,5 +315,5 @@ def _warn(engine: Engine, problem: StructuredProblem, settled: Settled, fit: Str
             f"estimate a dispersion from beside {fit.edf_total:.4g} degrees of freedom. Weights "
             "that are precisions, not counts, should be scaled to mean one.",
             DataWarning,
-            stacklevel=4,
+            stacklevel=5,
         )

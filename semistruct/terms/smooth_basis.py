@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from semistruct.exceptions import DataError, SpecificationError
+from semistruct.exceptions import SpecificationError
 from semistruct.terms._factored import Matrix, chunks
 from semistruct.terms.base import Basis, TermKind
 from semistruct.terms.blocks import (
@@ -22,9 +22,10 @@ from semistruct.terms.blocks import (
     ScaledBlock,
     SparseBlock,
 )
+from semistruct.terms.by_curves import Curves, curve_codes, shift_columns
 from semistruct.terms.constraints import absorb_constraint
 from semistruct.terms.df import lambda_for_df
-from semistruct.terms.reading import group_codes, numeric_column, numeric_columns
+from semistruct.terms.reading import numeric_column, numeric_columns
 
 __all__ = [
     "Curves",
@@ -69,6 +70,8 @@ class RawSmooth(ABC):
     centred : bool
         Whether the basis leaves constants out by itself (its margins are centred), so that no
         constraint is needed.
+    inequalities : (m, k) array or None
+        Rows ``c`` with ``c @ beta >= 0`` that give the curve its shape.
     """
 
     penalties: tuple[np.ndarray, ...]
@@ -77,6 +80,7 @@ class RawSmooth(ABC):
     support: np.ndarray
     transform: np.ndarray | None = None
     centred: bool = False
+    inequalities: np.ndarray | None = None
 
     @abstractmethod
     def features(self, x: np.ndarray) -> Matrix:
@@ -92,34 +96,6 @@ class RawSmooth(ABC):
         F = self.features(x)
         X = F if self.transform is None else F @ self.transform
         return X.toarray() if sp.issparse(X) else np.asarray(X)
-
-
-@dataclass(frozen=True)
-class Curves:
-    """How a ``by`` column multiplies a curve.
-
-    Attributes
-    ----------
-    by : str or None
-        The column.
-    levels : tuple or None
-        Groups with a curve each; None where the column is numeric or there is none.
-    reference : tuple
-        The group without a curve (the first of an ordered categorical), or empty.
-    unseen : {"error", "zero"}
-        What a group is that the training rows do not have.
-    """
-
-    by: str | None = None
-    levels: tuple[Any, ...] | None = None
-    reference: tuple[Any, ...] = ()
-    unseen: Literal["error", "zero"] = "error"
-
-    def labels(self, label: str) -> tuple[str, ...]:
-        """One label per curve."""
-        if self.levels is None:
-            return (label,)
-        return tuple(f"{label}{level}" for level in self.levels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +120,8 @@ class SmoothBasis(Basis):
     df : float or None
         Effective degrees of freedom that each curve shall have in the fit; ``lam`` then has them
         for rows of equal weight and no other terms.
+    inequalities : (m, p) array or None
+        Rows ``c`` with ``c @ beta >= 0`` that give the curves their shape.
     """
 
     label: str
@@ -161,6 +139,7 @@ class SmoothBasis(Basis):
     null_dim: int
     kept: tuple[int, ...] | None = field(default=None, repr=False)
     df: float | None = None
+    inequalities: np.ndarray | None = field(default=None, repr=False)
     kind: TermKind = "smooth"
 
     def design(self, frame: pd.DataFrame) -> FactoredBlock:
@@ -172,7 +151,7 @@ class SmoothBasis(Basis):
             x = np.clip(x, self.raw.support[:, 0], self.raw.support[:, 1])
         codes = scale = None
         if self.by.levels is not None:
-            codes = _curve_codes(frame, self.by, self.label)
+            codes = curve_codes(frame, self.by, self.label)
         elif by is not None:
             scale = numeric_column(frame, by, self.label)
         shared = _shared_rows(x, codes)
@@ -188,6 +167,11 @@ class SmoothBasis(Basis):
         """The basis without these columns."""
         if not columns:
             return self
+        if self.inequalities is not None:
+            raise SpecificationError(
+                f"{self.label} has a shape, but another term of the same column shares its "
+                "straight lines, so that the shape of either alone says nothing; remove that term."
+            )
         p = len(self.names)
         left = np.setdiff1d(np.arange(p), columns)
         before = np.arange(p) if self.kept is None else np.array(self.kept)
@@ -241,7 +225,7 @@ class SmoothBasis(Basis):
             T = sp.csr_array(sp.vstack([sp.block_diag([T] * n_curves), zero]))
             if self.kept is not None:
                 T = T[:, self.kept]
-            return ConstrainedBlock(SparseBlock(_shift_columns(F, codes, n_curves + 1)), T)
+            return ConstrainedBlock(SparseBlock(shift_columns(F, codes, n_curves + 1)), T)
         if sp.issparse(F):
             return ConstrainedBlock(SparseBlock(F), T)
         return DenseBlock(F @ T)
@@ -321,6 +305,9 @@ def prepare(
         curves=tuple((curve, slice(i * p, (i + 1) * p)) for i, curve in enumerate(curves)),
         ranks=ranks * n_curves,
         null_dim=null_dim * n_curves,
+        inequalities=None
+        if raw.inequalities is None
+        else frozen_array(np.kron(np.eye(n_curves), raw.inequalities @ Z)),
     )
 
 
@@ -344,23 +331,6 @@ def column_summary(raw: RawSmooth, x: np.ndarray) -> tuple[np.ndarray, float]:
     return total / len(x), largest
 
 
-def _curve_codes(frame: pd.DataFrame, by: Curves, label: str) -> np.ndarray:
-    """Curve of each row; the number of curves for the reference."""
-    known = (*(by.levels or ()), *by.reference)
-    codes = group_codes(frame, str(by.by), label, known)
-    unseen = np.flatnonzero(codes < 0)
-    if unseen.size and by.unseen == "zero":
-        return np.where(codes < 0, len(known), codes)
-    if unseen.size:
-        level = frame[by.by].iloc[unseen[0]]
-        raise DataError(
-            f"{label} has no curve for the group {level!r} of the column {by.by!r} (row "
-            f"{unseen[0]}), which the training rows do not have; it knows "
-            f"{', '.join(map(repr, known))}."
-        )
-    return codes
-
-
 def _shared_rows(x: np.ndarray, codes: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
     """Index into distinct rows and the first position of each; None when too few rows coincide."""
     n = len(x)
@@ -376,16 +346,3 @@ def _shared_rows(x: np.ndarray, codes: np.ndarray | None) -> tuple[np.ndarray, n
     first = np.empty(len(values), dtype=np.intp)
     first[index[::-1]] = np.arange(n - 1, -1, -1)
     return index, first
-
-
-def _shift_columns(F: Matrix, codes: np.ndarray, groups: int) -> sp.csr_array:
-    """Features of each row in the columns of its own group, ``(n, groups * q)``."""
-    n, q = F.shape
-    if sp.issparse(F):
-        counts = np.diff(F.indptr)
-        data, indices, indptr = F.data, F.indices + np.repeat(codes * q, counts), F.indptr
-    else:
-        data = F.ravel()
-        indices = (codes[:, None] * q + np.arange(q)).ravel()
-        indptr = np.arange(0, n * q + 1, q)
-    return sp.csr_array((data, indices, indptr), shape=(n, groups * q))

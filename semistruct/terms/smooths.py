@@ -38,6 +38,9 @@ SMOOTHS: dict[str, type[SplineTerm | RandomEffect | MarkovField | FactorSmooth]]
     "fs": FactorSmooth,
 }
 
+# Shape-constrained P-splines by the names that scam has for them.
+SHAPED = {"mpi": "increasing", "mpd": "decreasing", "cx": "convex", "cv": "concave"}
+
 
 def s(
     *variables: str,
@@ -49,6 +52,7 @@ def s(
     df: float | None = None,
     select: bool = False,
     knots: Sequence[float] | None = None,
+    constraint: str | Sequence[str] | None = None,
     neighbours: Mapping[Any, Sequence[Any]] | None = None,
     base: str | None = None,
     extrapolate: Extrapolate = "linear",
@@ -85,6 +89,9 @@ def s(
         estimated to be zero (Marra and Wood 2011).
     knots : sequence of float, optional
         The two ends of the range over which knots are spread, or all the knots.
+    constraint : str or sequence of str, optional
+        Shape of a P-spline: "increasing", "decreasing", "convex" or "concave", or one of each kind.
+        ``bs="mpi"``, ``"mpd"``, ``"cx"`` and ``"cv"`` are short for these, as in scam.
     neighbours : mapping from region to list of regions
         The map of ``bs="mrf"``; in a formula written as pairs, see
         :class:`~semistruct.terms.markov_field.MarkovField`.
@@ -102,9 +109,22 @@ def s(
     >>> s("time", by="stage", k=8).label
     's(time):stage'
     """
+    if bs in SHAPED:
+        if constraint not in (None, SHAPED[bs]):
+            raise SpecificationError(
+                f"s({', '.join(variables)}, bs={bs!r}) is {SHAPED[bs]}, but constraint= is "
+                f"{constraint!r}; leave one out."
+            )
+        bs, constraint = "ps", SHAPED[bs]
     smooth = lookup(SMOOTHS, bs, "smooth")
     options: dict[str, Any] = {"k": k, "m": m, "by": by, "lam": lam, "knots": knots}
-    options |= {"df": df, "select": select or None, "neighbours": neighbours, "base": base}
+    options |= {
+        "constraint": constraint,
+        "df": df,
+        "select": select or None,
+        "neighbours": neighbours,
+        "base": base,
+    }
     given = {name: value for name, value in options.items() if value is not None}
     if extrapolate != "linear":
         given["extrapolate"] = extrapolate
