@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from semistruct import datasets, families, losses, metrics, nn
 from semistruct.columns import ImageArray, TensorArray, as_image_array
-from semistruct.estimators import PAMM, CoxPH, SemiStructuredRegressor
+from semistruct.estimators import PAMM, CoxPH, DiscreteHazard, SemiStructuredRegressor
 from semistruct.exceptions import (
     ConvergenceWarning,
     DataError,
@@ -22,6 +22,7 @@ __all__ = [
     "CoxPH",
     "DataError",
     "DataWarning",
+    "DiscreteHazard",
     "ImageArray",
     "Interval",
     "SemiStructuredRegressor",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from semistruct.estimators.cox import CoxPH
+from semistruct.estimators.discrete_hazard import DiscreteHazard
 from semistruct.estimators.pamm import PAMM
 from semistruct.estimators.regressor import SemiStructuredRegressor
 
-__all__ = ["PAMM", "CoxPH", "SemiStructuredRegressor"]
+__all__ = ["PAMM", "CoxPH", "DiscreteHazard", "SemiStructuredRegressor"]

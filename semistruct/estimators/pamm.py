@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from semistruct.estimators._expanded import TIME_COLUMNS, ExpandedRows
-from semistruct.estimators._fit import FitOptions, fit_model
 from semistruct.estimators._hazard import HazardEstimator
-from semistruct.estimators._specification import Formula, Specification, formula_terms
-from semistruct.exceptions import DataError, SpecificationError
+from semistruct.estimators._specification import Formula, Specification
 from semistruct.families import Objective
 from semistruct.families.piecewise_exponential import PiecewiseExponential
-from semistruct.fitting.model import ModelFit
 from semistruct.responses import PiecewiseExpansion, Surv
-from semistruct.terms import add_terms, default_terms, s
 
 __all__ = ["PAMM"]
 
@@ -96,9 +91,6 @@ random_state
     (2, 2)
     """
 
-    _made: ClassVar[tuple[str, ...]] = TIME_COLUMNS
-    _kind: ClassVar[str] = "PAMM"
-
     def __init__(
         self,
         formula: Formula | Mapping[str, Formula] = None,
@@ -158,54 +150,12 @@ random_state
 
     def _objective_of(self, response: Surv) -> Objective:
         causes = tuple(range(1, response.n_causes + 1))
-        if len(causes) == 1 or self._stacked(causes):
-            return PiecewiseExponential()
-        return PiecewiseExponential(causes)
+        return PiecewiseExponential((1,) if self._stacked(causes) else causes)
 
-    def _stacked(self, causes: tuple[int, ...]) -> bool:
-        """Whether one predictor, which names ``cause``, is that of all causes."""
-        if len(causes) == 1 or self.formula is None or isinstance(self.formula, Mapping):
-            return False
-        terms = formula_terms(self.formula, tuple(self.encoders or ()))
-        return any("cause" in term.reads for term in (*terms.structured, *terms.offsets))
-
-    def _formulas(self, objective: Objective, frame: pd.DataFrame) -> Any:
-        formula: Any = self.formula
-        if formula is None:
-            formula = add_terms([s("tend"), default_terms(frame)])
-        if isinstance(formula, Mapping):
-            return formula
-        return dict.fromkeys(objective.param_names, formula)
-
-    def _fit_rows(
-        self,
-        objective: Objective,
-        specification: Specification,
-        frame: pd.DataFrame,
-        response: Surv,
-        weight: np.ndarray,
-        cluster: np.ndarray | None,
-        options: FitOptions,
-    ) -> ModelFit:
-        expansion = PiecewiseExpansion.from_surv(
+    def _expansion(self, response: Surv) -> PiecewiseExpansion:
+        return PiecewiseExpansion.from_surv(
             response, self.cuts, max_intervals=self.max_intervals, gap_time=self.gap_time
         )
-        _check_names(specification, frame)
-        causes = expansion.causes
-        encoded = self._encoded(objective, specification, frame, expansion)
-        stacked = len(causes) > 1 and len(objective.param_names) == 1
-        expanded = ExpandedRows.of(expansion, frame, _tabular(specification), stacked)
-        if cluster is None:
-            cluster = np.arange(len(frame))
-        fitted = fit_model(
-            specification, frame, encoded, weight, objective, cluster, options, expanded
-        )
-        self.expansion_ = expansion
-        self.intervals_ = expansion.intervals
-        self.causes_ = causes
-        self.n_events_ = int(expansion.event.sum())
-        self.reference_time_ = float(np.median(response.time[response.event]))
-        return fitted
 
     def _encoded(
         self, objective: Objective, specification: Specification, frame: pd.DataFrame, y: Any
@@ -214,49 +164,3 @@ random_state
         K = len(objective.param_names)
         rows = len(y) // K
         return PiecewiseExponential.encode(y.event.reshape(K, rows).T, y.exposure[:rows])
-
-    def _grid(self, frame: pd.DataFrame, cause: int) -> ExpandedRows:
-        stacked = len(self.causes_) > 1 and len(self.family_.param_names) == 1
-        return ExpandedRows.grid(
-            self.intervals_,
-            frame,
-            _tabular(self.specification_),
-            cause if stacked else None,
-            self.causes_ if stacked else None,
-        )
-
-
-def _tabular(specification: Specification) -> tuple[str, ...]:
-    """Columns that the structured terms read."""
-    return tuple(
-        dict.fromkeys(
-            name
-            for terms in specification.terms
-            for term in (*terms.structured, *terms.offsets)
-            for name in term.reads
-            if name not in TIME_COLUMNS
-        )
-    )
-
-
-def _check_names(specification: Specification, frame: pd.DataFrame) -> None:
-    read = [
-        name
-        for terms in specification.terms
-        for term in (*terms.structured, *terms.offsets)
-        for name in term.reads
-    ]
-    taken = [name for name in TIME_COLUMNS if name in read and name in frame.columns]
-    if taken:
-        raise DataError(
-            f"{taken[0]!r} in the formula stands for the intervals of time, but the table has a "
-            "column of this name too; rename the column."
-        )
-    for term in (term for terms in specification.terms for term in terms.deep):
-        made = [name for name in term.variables if name in TIME_COLUMNS]
-        if made:
-            raise SpecificationError(
-                f"{term.label} reads {made[0]!r}, which differs between the intervals of a row; "
-                "networks read what is the same in all of them, so that a picture is encoded once. "
-                f"Use s({made[0]}) for the effect of time."
-            )

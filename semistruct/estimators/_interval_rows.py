@@ -1,0 +1,339 @@
+"""Estimators whose rows are intervals of time: formulas over time, causes, pictures once each."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import check_random_state
+
+from semistruct.estimators._expanded import TIME_COLUMNS, ExpandedRows
+from semistruct.estimators._fit import FitOptions, fit_model
+from semistruct.estimators._specification import Formula, Specification, formula_terms
+from semistruct.estimators._survival import SurvivalEstimator, checked_times
+from semistruct.exceptions import DataError, SpecificationError
+from semistruct.families import Objective
+from semistruct.fitting.model import ModelFit
+from semistruct.inference.covariance import CovarianceKind, covariance
+from semistruct.responses import PiecewiseExpansion, Surv, TimeIntervals, as_surv
+from semistruct.terms import add_terms, default_terms, s
+
+__all__ = ["IntervalEstimator", "banded", "check_level"]
+
+_CHUNK = 2 * 10**5  # rows of intervals that are evaluated at a time
+_DENSE = 4 * 10**6  # numbers held at a time for standard errors
+
+
+class IntervalEstimator(SurvivalEstimator):
+    """A model of what happens in each interval of time, for one or several competing causes."""
+
+    formula: Formula | Mapping[str, Formula]
+    expansion_: PiecewiseExpansion
+    intervals_: TimeIntervals
+    causes_: tuple[int, ...]
+    reference_time_: float
+
+    _made: ClassVar[tuple[str, ...]] = TIME_COLUMNS
+
+    @abstractmethod
+    def _expansion(self, response: Surv) -> PiecewiseExpansion:
+        """The rows of intervals of this follow-up."""
+
+    @abstractmethod
+    def _incidences(self, etas: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """Incidences ``(K, n, T)`` of predictors ``(K, n, J)``."""
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Log cumulative hazard at the median event time, ``(n,)``; larger is riskier.
+
+        With competing causes of all of them together.
+        """
+        return np.log(self._hazards(self._new_rows(X), np.array([self.reference_time_]))[0])
+
+    def predict_cumulative_incidence(
+        self,
+        X: Any,
+        times: Any = None,
+        *,
+        cause: int | None = None,
+        level: float | None = None,
+        n_draws: int = 1000,
+        random_state: Any = None,
+    ) -> pd.DataFrame:
+        """Probability of an event of each cause until each time: times as rows.
+
+        With the survival function the incidences of all causes add up to one.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n rows
+        times : (m,) array-like, optional
+            By default the ends of all intervals.
+        cause : int, optional
+            By default all causes: columns ``(cause, subject)``.
+        level : float, optional
+            Adds pointwise bands, quantiles over ``n_draws`` draws of the coefficients from their
+            estimated distribution: a last level of the columns is then "estimate", "lower" or
+            "upper".
+        n_draws : int
+        random_state : int, RandomState or None
+        """
+        frame = self._new_rows(X)
+        grid = self._time_grid(times)
+        index = pd.Index(grid, name="time")
+        self._position(cause)
+        found = self._incidences(self._log_hazards(frame), grid)
+        limits = None
+        if level is not None:
+            check_level(level)
+            limits = self._incidence_limits(frame, grid, level, n_draws, random_state)
+        tables = {}
+        for k, name in enumerate(self.causes_):
+            if limits is None:
+                table = pd.DataFrame(found[k].T, index, frame.index)
+            else:
+                table = banded(found[k].T, limits[0][k].T, limits[1][k].T, index, frame.index)
+            tables[name] = table
+        if cause is not None:
+            return tables[cause]
+        return pd.concat(tables, axis=1, names=["cause"])
+
+    def term_contributions(
+        self, X: Any, *, time: float | None = None, cause: int | None = None
+    ) -> pd.DataFrame:
+        """What every term adds to the log hazard at one time, columns ``(parameter, term)``.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n rows
+        time : float, optional
+            By default the median event time.
+        cause : int, optional
+            Where one predictor is that of all causes; by default the first.
+        """
+        frame = self._new_rows(X)
+        chosen = self.causes_[0] if cause is None else self.causes_[self._position(cause) or 0]
+        j = self.intervals_.at([self.reference_time_ if time is None else time])[0]
+        grid = self._grid(frame, chosen)
+        n = len(frame)
+        rows = replace(grid, unit=np.arange(n), cell=np.full(n, grid.cell[j]))
+        table = rows.frame.set_axis(frame.index, axis=0)
+        scores = self.fit_.scores(frame, self._device())
+        return self.fit_.predictor.contributions(table, self.family_.param_names, scores)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Harrell's concordance of :meth:`predict` with the follow-up; events of any cause count.
+
+        See :meth:`CoxPH.score`.
+        """
+        frame = self._new_rows(X)
+        y = self._given_response(frame, y)
+        surv = as_surv(y)
+        anything = type(surv)(surv.time, surv.event, surv.entry)
+        return super().score(X, anything, sample_weight)
+
+    def _stacked(self, causes: tuple[int, ...]) -> bool:
+        """Whether one predictor, which names ``cause``, is that of all causes."""
+        if len(causes) == 1 or self.formula is None or isinstance(self.formula, Mapping):
+            return False
+        terms = formula_terms(self.formula, tuple(self.encoders or ()))
+        return any("cause" in term.reads for term in (*terms.structured, *terms.offsets))
+
+    def _formulas(self, objective: Objective, frame: pd.DataFrame) -> Any:
+        formula: Any = self.formula
+        if formula is None:
+            formula = add_terms([s("tend"), default_terms(frame)])
+        if isinstance(formula, Mapping):
+            return formula
+        return dict.fromkeys(objective.param_names, formula)
+
+    def _fit_rows(
+        self,
+        objective: Objective,
+        specification: Specification,
+        frame: pd.DataFrame,
+        response: Surv,
+        weight: np.ndarray,
+        cluster: np.ndarray | None,
+        options: FitOptions,
+    ) -> ModelFit:
+        expansion = self._expansion(response)
+        _check_names(specification, frame)
+        causes = expansion.causes
+        encoded = self._encoded(objective, specification, frame, expansion)
+        stacked = len(causes) > 1 and len(objective.param_names) == 1
+        expanded = ExpandedRows.of(expansion, frame, _tabular(specification), stacked)
+        if cluster is None:
+            cluster = np.arange(len(frame))
+        fitted = fit_model(
+            specification, frame, encoded, weight, objective, cluster, options, expanded
+        )
+        self.expansion_ = expansion
+        self.intervals_ = expansion.intervals
+        self.causes_ = causes
+        self.n_events_ = int(expansion.event.sum())
+        self.reference_time_ = float(np.median(response.time[response.event]))
+        return fitted
+
+    def _grid(self, frame: pd.DataFrame, cause: int) -> ExpandedRows:
+        stacked = len(self.causes_) > 1 and len(self.family_.param_names) == 1
+        return ExpandedRows.grid(
+            self.intervals_,
+            frame,
+            _tabular(self.specification_),
+            cause if stacked else None,
+            self.causes_ if stacked else None,
+        )
+
+    def _position(self, cause: int | None) -> int | None:
+        if cause is None:
+            return 0 if len(self.causes_) == 1 else None
+        if cause not in self.causes_:
+            raise SpecificationError(f"cause must be one of {self.causes_}, got {cause!r}.")
+        return self.causes_.index(cause)
+
+    def _time_grid(self, times: Any) -> np.ndarray:
+        return self._event_times() if times is None else checked_times(times)
+
+    def _event_times(self) -> np.ndarray:
+        return self.intervals_.ends
+
+    def _end_of_follow_up(self) -> float:
+        return float(self.intervals_.ends[-1])
+
+    def _stratum(self, frame: pd.DataFrame) -> np.ndarray:
+        return np.zeros(len(frame), dtype=int)
+
+    def _cov_type(self) -> CovarianceKind:
+        if self.cov_type is None and self.fit_.deep is not None:
+            return "cluster"
+        return super()._cov_type()
+
+    def _log_hazards(self, frame: pd.DataFrame) -> np.ndarray:
+        """Predictors ``(K, n, J)``."""
+        n, J = len(frame), len(self.intervals_)
+        scores = self.fit_.scores(frame, self._device())
+        found = np.empty((len(self.causes_), n, J))
+        step = max(1, _CHUNK // J)
+        for start in range(0, n, step):
+            at = slice(start, start + step)
+            found[:, at] = self._eta_of(frame.iloc[at], None if scores is None else scores[at])
+        return found
+
+    def _eta_of(self, frame: pd.DataFrame, scores: np.ndarray | None) -> np.ndarray:
+        """Log hazards ``(K, n, J)``."""
+        J = len(self.intervals_)
+        columns = []
+        for cause in self._separately():
+            grid = self._grid(frame, cause)
+            own = None if scores is None else scores[grid.unit]
+            eta = self.fit_.predictor.eta(grid, own)  # (n J, K or 1)
+            columns.append(eta.reshape(len(frame), J, -1))
+        return np.moveaxis(np.concatenate(columns, axis=2), 2, 0)
+
+    def _separately(self) -> tuple[int, ...]:
+        """Causes whose rows have to be evaluated on their own."""
+        return self.causes_ if len(self.family_.param_names) == 1 else self.causes_[:1]
+
+    def _design_chunks(
+        self, frame: pd.DataFrame, n_times: int
+    ) -> Iterator[tuple[list[np.ndarray], np.ndarray, np.ndarray]]:
+        """For some rows at a time: designs ``(m, J, P)`` and log hazards of each cause, covariance.
+
+        Designs have a column for every coefficient of the model.
+        """
+        fit, J = self.fit_, len(self.intervals_)
+        used = fit.marginal if fit.deep is None else fit.deep.fit
+        kind = self.cov_type or ("cluster" if self.specification_.cluster else "model")
+        V = covariance(used, fit.problem, kind, cluster=fit.cluster)
+        scores = fit.scores(frame, self._device())
+        P = len(used.beta)
+        step = max(1, _DENSE // (max(J, n_times) * P))
+        for start in range(0, len(frame), step):
+            part = frame.iloc[start : start + step]
+            own = None if scores is None else scores[start : start + step]
+            designs = []
+            for cause in self._separately():
+                grid = self._grid(part, cause)
+                for design, at in zip(fit.problem.designs, used.slices, strict=True):
+                    X = np.zeros((len(grid.unit), P))
+                    X[:, at] = grid.block(design).dense()
+                    designs.append(X.reshape(len(part), J, P))
+            yield designs, self._eta_of(part, own), V
+
+    def _incidence_limits(
+        self, frame: pd.DataFrame, grid: np.ndarray, level: float, n_draws: int, random_state: Any
+    ) -> np.ndarray:
+        """Lower and upper limits of the incidences, ``(2, K, n, T)``."""
+        rng = check_random_state(random_state)
+        levels = [0.5 - level / 2, 0.5 + level / 2]
+        deviations = None
+        limits = []
+        for designs, etas, V in self._design_chunks(frame, len(grid)):
+            if deviations is None:
+                deviations = _normal_draws(rng, V, int(n_draws))
+            for i in range(etas.shape[1]):
+                pairs = zip(designs, etas, strict=True)
+                drawn_etas = np.stack([eta[i] + deviations @ X[i].T for X, eta in pairs])
+                drawn = self._incidences(drawn_etas, grid)
+                limits.append(np.quantile(drawn, levels, axis=1))
+        return np.stack(limits, axis=2)
+
+
+def _normal_draws(rng: np.random.RandomState, V: np.ndarray, n: int) -> np.ndarray:
+    values, vectors = np.linalg.eigh(V)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    return rng.standard_normal((n, len(V))) @ root.T
+
+
+def check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise SpecificationError(f"level must lie between 0 and 1, got {level!r}.")
+
+
+def banded(
+    estimate: np.ndarray, lower: np.ndarray, upper: np.ndarray, index: pd.Index, subjects: pd.Index
+) -> pd.DataFrame:
+    parts = np.stack([estimate, lower, upper], axis=2).reshape(len(index), -1)
+    columns = pd.MultiIndex.from_product([subjects, ["estimate", "lower", "upper"]])
+    return pd.DataFrame(parts, index, columns)
+
+
+def _tabular(specification: Specification) -> tuple[str, ...]:
+    """Columns that the structured terms read."""
+    return tuple(
+        dict.fromkeys(
+            name
+            for terms in specification.terms
+            for term in (*terms.structured, *terms.offsets)
+            for name in term.reads
+            if name not in TIME_COLUMNS
+        )
+    )
+
+
+def _check_names(specification: Specification, frame: pd.DataFrame) -> None:
+    read = [
+        name
+        for terms in specification.terms
+        for term in (*terms.structured, *terms.offsets)
+        for name in term.reads
+    ]
+    taken = [name for name in TIME_COLUMNS if name in read and name in frame.columns]
+    if taken:
+        raise DataError(
+            f"{taken[0]!r} in the formula stands for the intervals of time, but the table has a "
+            "column of this name too; rename the column."
+        )
+    for term in (term for terms in specification.terms for term in terms.deep):
+        made = [name for name in term.variables if name in TIME_COLUMNS]
+        if made:
+            raise SpecificationError(
+                f"{term.label} reads {made[0]!r}, which differs between the intervals of a row; "
+                "networks read what is the same in all of them, so that a picture is encoded once. "
+                f"Use s({made[0]}) for the effect of time."
+            )
