@@ -146,8 +146,8 @@ smoothing_, history_, n_iter_, n_features_in_
         causes = tuple(range(1, response.n_causes + 1))
         if self._stacked(causes):
             raise UnsupportedCombinationError(
-                "a formula that names 'cause' cannot be used in discrete time, where causes share an "
-                "interval; give a mapping with a formula for each cause, or use PAMM."
+                "a formula that names 'cause' cannot be used in discrete time, where causes share "
+                "an interval; give a mapping with a formula for each cause, or use PAMM."
             )
         return DiscreteHazards(causes, self.link)
 

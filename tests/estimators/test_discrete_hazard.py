@@ -50,7 +50,7 @@ def test_competing_causes_are_a_multinomial_logit():
     model = ss.DiscreteHazard("tend + age", cuts=CUTS).fit(frame, y)
     rows = long_rows(frame, y)
     X = sm.add_constant(rows[["tend", "age"]].to_numpy())
-    logit = sm.MNLogit(rows["event"], X).fit(disp=0, gtol=1e-12, maxiter=200)
+    logit = sm.MNLogit(rows["event"], X).fit(disp=0, tol=1e-12, maxiter=200)
     for k in (1, 2):
         assert_allclose(
             model.params[f"hazard_{k}", "age"], np.asarray(logit.params)[-1, k - 1], rtol=1e-5
