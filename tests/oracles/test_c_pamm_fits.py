@@ -16,6 +16,7 @@ pytestmark = pytest.mark.oracle
 
 TUMOR = "C01_pamm_tumor"
 VARYING = "C02_pamm_tumor_timevarying"
+PBCSEQ = "C03_pamm_pbcseq_tdc"
 MGUS = "C04_pamm_competing_mgus2"
 CGD = "C05_pamm_recurrent_cgd"
 HEART = "C06_pamm_lefttrunc_heart"
@@ -180,6 +181,42 @@ def test_a_surface_of_time_and_age():
     )
     oracle, model = tumor(VARYING, formula)
     check_fit(oracle, model, oracle.expected["ti"], fixed=False)
+
+
+def test_a_surface_beside_its_margin():
+    """Only what is fitted is compared: which columns of the surface are dropped is a choice."""
+    formula = (
+        's(tend, bs="ps", k=10) + s(tend, by=charlson_score, bs="ps", k=8)'
+        ' + te(tend, age, bs="ps", k=[5, 5])'
+    )
+    oracle, model = tumor(VARYING, formula)
+    expected = oracle.expected["varying_coef_te"]
+    assert_allclose(model.loglik_, expected["loglik"], rtol=1e-3)
+    for curve in expected["surv"]:
+        survival = model.predict_survival_function(
+            new_rows(oracle, curve["profile"]), curve["tend"]
+        )
+        assert_allclose(survival.iloc[:, 0], curve["surv"], atol=5e-3)
+
+
+def test_covariates_that_change_with_time():
+    """The last measurement is carried forward, and its day is a cut point."""
+    oracle = load_oracle(PBCSEQ)
+    visits = oracle.files["data_tdc.csv"].merge(oracle.data, on="id")
+    visits = visits[visits["day"] < visits["futime"]].sort_values(["id", "day"])
+    following = visits.groupby("id")["day"].shift(-1)
+    stop = following.fillna(visits["futime"])
+    event = visits["death"].where(following.isna(), 0)
+    y = ss.Surv(stop, event, visits["day"], id=visits["id"])
+    days, given = oracle.files["data_tdc.csv"]["day"], oracle.expected["cut"]
+    cuts = np.union1d(given, days[days <= max(given)])
+    formula = 's(tend, bs="ps", k=8) + s(lbili, bs="ps", k=10) + lpro + age + sex'
+    model = ss.PAMM(formula, cuts=cuts).fit(visits, y)
+    expected = oracle.expected["ps"]
+    assert len(model.fit_.problem.y) == expected["n"]
+    check_fit(oracle, model, expected, fixed=False)
+    assert_allclose(model.loglik_, expected["loglik"], rtol=1e-5)
+    check_curves(oracle, model, expected["surv"])
 
 
 @pytest.fixture(scope="module")
