@@ -12,6 +12,7 @@ from semistruct.terms._tokens import quote_name
 from semistruct.terms.deep import DeepTerm, cnn
 from semistruct.terms.measurement import is_tensor, tabular_columns
 from semistruct.terms.parametric import Parametric
+from semistruct.terms.pygam_terms import translated
 from semistruct.terms.selectors import matching_columns
 from semistruct.terms.smooth_base import SmoothTerm
 from semistruct.terms.term_list import Addend, TermList
@@ -43,7 +44,7 @@ def default_terms(frame: pd.DataFrame) -> TermList:
 
 
 def resolve_columns(terms: TermList, frame: pd.DataFrame, exclude: Sequence[str] = ()) -> TermList:
-    """Replace ``.`` and ``cols()`` by the names of columns; smooths learn what they stand beside.
+    """Replace ``.``, ``cols()`` and positions by names; smooths learn what they stand beside.
 
     Parameters
     ----------
@@ -65,6 +66,7 @@ def resolve_columns(terms: TermList, frame: pd.DataFrame, exclude: Sequence[str]
     >>> resolve_columns(parse_formula("y ~ . + mlp(b)").terms, table)
     a + c + mlp(b)
     """
+    terms = translated(terms, frame, exclude)
     deep = tuple(_selected(term, frame, exclude) for term in terms.deep)
     named = replace(terms, deep=deep)
     structured = tuple(

@@ -47,6 +47,10 @@ class SmoothTerm(Term, ABC):
     select : bool
         Whether the functions that the penalties do not see get a penalty of their own, so that the
         term can be estimated to be zero.
+    scaled : bool
+        Whether penalties are scaled as in mgcv, so that one ``lam`` means about the same for all.
+        False: as they stand (squared differences of B-spline coefficients for P-splines and their
+        products), and ``lam`` in their units, as in pyGAM.
     extrapolate : {"linear", "constant"}
         Beyond the training range the curve goes on linearly (bases of infinite support as their
         formula says) or keeps its value at the end of the range. Cyclic bases wrap instead.
@@ -64,6 +68,7 @@ class SmoothTerm(Term, ABC):
     label: str = ""
     df: float | None = field(default=None, kw_only=True)
     select: bool = field(default=False, kw_only=True)
+    scaled: bool = field(default=True, kw_only=True)
     beside: tuple[Term, ...] = field(default=(), kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
@@ -88,10 +93,11 @@ class SmoothTerm(Term, ABC):
                 f"{self.extrapolate!r}."
             )
         object.__setattr__(self, "lam", check_lam(self.lam, self.label))
-        if not isinstance(self.select, bool):
-            raise SpecificationError(
-                f"select of {self.label} must be True or False, got {self.select!r}."
-            )
+        for name in ("select", "scaled"):
+            if not isinstance(getattr(self, name), bool):
+                raise SpecificationError(
+                    f"{name} of {self.label} must be True or False, got {getattr(self, name)!r}."
+                )
         if self.df is not None:
             object.__setattr__(self, "df", _check_df(self))
 
@@ -165,6 +171,8 @@ class SmoothTerm(Term, ABC):
             lam=lam,
             extrapolate=self.extrapolate,
         )
+        if not self.scaled:
+            basis = basis.unscaled()
         basis = basis.without(shared_columns(basis, self.beside, frame))
         return basis if self.df is None else basis.with_df(self.df, frame)
 
@@ -223,6 +231,7 @@ class SplineTerm(SmoothTerm, ABC):
             "lam": None,
             "df": None,
             "select": False,
+            "scaled": True,
             "knots": None,
             "extrapolate": "linear",
             "label": self._automatic_label(),

@@ -189,6 +189,11 @@ class SmoothBasis(Basis):
             kept=tuple(before[left].tolist()),
         )
 
+    def unscaled(self) -> SmoothBasis:
+        """The basis whose fixed smoothing parameters are in the units of the raw penalties."""
+        lam = zip(self.lam, self.penalty_scales, strict=True)
+        return replace(self, lam=tuple(x if x is None else x * scale for x, scale in lam))
+
     def with_df(self, df: float, frame: pd.DataFrame) -> SmoothBasis:
         """The basis with given degrees of freedom per curve, learned from the training rows."""
         if len(self.penalties) != len(self.curves):

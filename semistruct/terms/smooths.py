@@ -51,6 +51,7 @@ def s(
     lam: float | Sequence[float] | None = None,
     df: float | None = None,
     select: bool = False,
+    scaled: bool = True,
     knots: Sequence[float] | None = None,
     constraint: str | Sequence[str] | None = None,
     neighbours: Mapping[Any, Sequence[Any]] | None = None,
@@ -87,6 +88,8 @@ def s(
     select : bool
         Add a penalty on the functions that the others do not see, so that the whole term can be
         estimated to be zero (Marra and Wood 2011).
+    scaled : bool
+        False for penalties as they stand, and ``lam`` in their units, as in pyGAM.
     knots : sequence of float, optional
         The two ends of the range over which knots are spread, or all the knots.
     constraint : str or sequence of str, optional
@@ -121,11 +124,13 @@ def s(
     options |= {
         "constraint": constraint,
         "df": df,
-        "select": select or None,
+        "select": None if select is False else select,
         "neighbours": neighbours,
         "base": base,
     }
     given = {name: value for name, value in options.items() if value is not None}
+    if scaled is not True:
+        given["scaled"] = scaled
     if extrapolate != "linear":
         given["extrapolate"] = extrapolate
     refused = sorted(set(given) - {field.name for field in fields(smooth)})
@@ -149,6 +154,7 @@ def te(
     by: str | None = None,
     lam: float | Sequence[float] | None = None,
     select: bool = False,
+    scaled: bool = True,
     knots: Mapping[str, Sequence[float]] | None = None,
     extrapolate: Extrapolate = "linear",
     label: str = "",
@@ -171,6 +177,7 @@ def te(
         by=by,
         lam=lam,
         select=select,
+        scaled=scaled,
         knots=knots,
         extrapolate=extrapolate,
         label=label,
@@ -186,6 +193,7 @@ def ti(
     by: str | None = None,
     lam: float | Sequence[float] | None = None,
     select: bool = False,
+    scaled: bool = True,
     knots: Mapping[str, Sequence[float]] | None = None,
     extrapolate: Extrapolate = "linear",
     label: str = "",
@@ -205,6 +213,7 @@ def ti(
         by=by,
         lam=lam,
         select=select,
+        scaled=scaled,
         knots=knots,
         extrapolate=extrapolate,
         label=label,

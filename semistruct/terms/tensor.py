@@ -64,7 +64,7 @@ class TensorSmooth(SmoothTerm):
     -----
     Margins are reparametrised to have values of the curve as coefficients, so that the penalties
     keep their meaning (Wood 2006, section 2.2), and each margin's penalty is scaled to a largest
-    eigenvalue of one, as in mgcv.
+    eigenvalue of one, as in mgcv. With ``scaled=False`` neither is done.
 
     References
     ----------
@@ -128,6 +128,7 @@ class TensorSmooth(SmoothTerm):
             "m": (None,) * d,
             "lam": None,
             "select": False,
+            "scaled": True,
             "knots": (None,) * d,
             "extrapolate": "linear",
             "label": self._automatic_label(),
@@ -153,11 +154,12 @@ class TensorSmooth(SmoothTerm):
                     f"the margin {self.variables[j]} of {self.label} has {len(raw.penalties)} "
                     "penalties; a margin of a tensor product has one."
                 )
-            T, null_dim = _margin_transform(raw, column, bs, self.interaction)
+            by_value = self.scaled and bs not in VALUE_PARAMETRISED
+            T, null_dim = _margin_transform(raw, column, by_value, self.interaction)
             S = T.T @ raw.penalties[0] @ T
             raws.append(raw)
             transforms.append(T if raw.transform is None else raw.transform @ T)
-            penalties.append(S / np.linalg.eigvalsh(S)[-1])
+            penalties.append(S / np.linalg.eigvalsh(S)[-1] if self.scaled else S)
             ranks.append(min(raw.ranks[0], len(S)))
             null_dims.append(null_dim)
         dims = [len(S) for S in penalties]
@@ -215,7 +217,7 @@ def row_tensor(A: Matrix, B: Matrix) -> Matrix:
 
 
 def _margin_transform(
-    raw: RawSmooth, column: np.ndarray, bs: str, centred: bool
+    raw: RawSmooth, column: np.ndarray, by_value: bool, centred: bool
 ) -> tuple[np.ndarray, int]:
     """Columns of a margin's coefficients: centring, then values of the curve as coefficients."""
     T = np.eye(raw.dim)
@@ -223,7 +225,7 @@ def _margin_transform(
     if centred:
         T = absorb_constraint(raw.evaluate(column).mean(axis=0))
         null_dim = max(null_dim - 1, 0)
-    if bs not in VALUE_PARAMETRISED:
+    if by_value:
         grid = np.linspace(column.min(), column.max(), T.shape[1])[:, None]
         U, d, Vt = np.linalg.svd(raw.evaluate(grid) @ T)
         if d[-1] >= SINGULAR * d[0]:

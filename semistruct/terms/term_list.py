@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
 
 from semistruct.exceptions import SpecificationError
 from semistruct.terms._tokens import quote_name
 
-__all__ = ["Addend", "Role", "TermList", "add_terms"]
+__all__ = ["Addend", "ForeignTerm", "Role", "TermList", "add_terms", "foreign_terms"]
 
 Role = Literal["structured", "deep", "offset", "strata", "cluster"]
 
@@ -57,6 +57,59 @@ class Addend(ABC):
 
     def __sub__(self, other: object) -> TermList:
         return TermList.of(self) - other
+
+
+@dataclass(frozen=True)
+class ForeignTerm(Addend):
+    """A term of pyGAM, which names columns by their position: translated once the table is known.
+
+    Attributes
+    ----------
+    description : str
+        ``repr`` of what pyGAM says about the term, for equality.
+    info : dict
+        What pyGAM says about the term.
+    """
+
+    description: str
+    info: dict[str, Any] = field(compare=False, repr=False)
+
+    @property
+    def label(self) -> str:  # type: ignore[override]
+        return f"pyGAM's {self.info['term_type']}"
+
+    @property
+    def variables(self) -> tuple[str, ...]:  # type: ignore[override]
+        """None yet: positions get their names from the table."""
+        return ()
+
+
+def foreign_terms(other: object) -> tuple[ForeignTerm, ...]:
+    """The terms of a pyGAM term or term list; empty for anything else.
+
+    pyGAM is not imported: its terms describe themselves.
+    """
+    if type(other).__module__.split(".")[0] != "pygam" or not hasattr(other, "info"):
+        return ()
+    pieces = _described(other)
+    if pieces["term_type"] != "term_list":
+        pieces = {"terms": [pieces]}
+    return tuple(
+        ForeignTerm(repr(sorted(piece.items(), key=str)), piece)
+        for piece in pieces["terms"]
+        if piece["term_type"] != "intercept_term"
+    )
+
+
+def _described(term: Any) -> dict[str, Any]:
+    """What a term of pyGAM says about itself, and the knots that it leaves out there."""
+    info = dict(term.info)
+    if info["term_type"] in ("term_list", "tensor_term"):
+        info["terms"] = [_described(piece) for piece in term._terms]
+    else:
+        knots = getattr(term, "edge_knots_", None)
+        info["edge_knots"] = None if knots is None else tuple(float(knot) for knot in knots)
+    return info
 
 
 @dataclass(frozen=True, repr=False)
@@ -127,6 +180,9 @@ class TermList:
     def __add__(self, other: object) -> TermList:
         if isinstance(other, Addend):
             other = TermList.of(other)
+        foreign = foreign_terms(other)
+        if foreign:
+            other = TermList.of(*foreign)
         if not isinstance(other, TermList):
             return NotImplemented
         together = TermList.of(
