@@ -60,7 +60,9 @@ class ShrinkageCubicSpline(SplineTerm):
     Notes
     -----
     The linear functions, which the penalty of ``"cr"`` does not see, get a tenth of the weight of
-    the smallest penalised direction.
+    the smallest penalised direction. mgcv gives two directions among them a tenth and a hundredth,
+    and which directions these are depends on rounding: curves agree to about 1e-5 of their size,
+    restricted likelihoods differ by a constant of the data.
 
     Examples
     --------

@@ -34,6 +34,8 @@ def examples() -> list:
     terms += [s("x", "z", bs=bs, k=15) for bs in ("tp", "ts", "gp")]
     terms += [s("x", bs="bs", k=8, m=(3, 2, 1)), s("shared", k=6), s("shared", k=6, by="group")]
     terms += [s("x", k=8, extrapolate="constant"), s("x", bs="tp", k=8, extrapolate="constant")]
+    terms += [s("x", lam=2.0, scaled=False), te("x", "z", bs="ps", lam=(1, 2), scaled=False)]
+    terms += [s("x", bs="mpi"), s("x", by="group", bs="cv", k=7)]
     terms += [
         s("x", select=True),
         s("x", by="group", select=True),
