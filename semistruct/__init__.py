@@ -14,7 +14,7 @@ from semistruct.exceptions import (
     UnsupportedCombinationError,
 )
 from semistruct.responses import Interval, Surv
-from semistruct.terms import cnn, deep, encoder, linear, mlp, offset, re, s, te, ti
+from semistruct.terms import cnn, cumulative, deep, encoder, linear, mlp, offset, re, s, te, ti
 
 __all__ = [
     "PAMM",
@@ -33,6 +33,7 @@ __all__ = [
     "UnsupportedCombinationError",
     "as_image_array",
     "cnn",
+    "cumulative",
     "datasets",
     "deep",
     "encoder",

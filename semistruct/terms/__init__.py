@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from semistruct.terms.base import Basis, DesignBlock, Term, TermKind
 from semistruct.terms.blocks import DenseBlock, IndexedBlock, SparseBlock, StackedBlock
+from semistruct.terms.cumulative import Cumulative, cumulative
 from semistruct.terms.deep import DeepTerm, cnn, deep, encoder, mlp
 from semistruct.terms.defaults import default_terms, resolve_columns
 from semistruct.terms.formula import ParsedFormula, ResponseCall, parse_formula
@@ -15,6 +16,8 @@ from semistruct.terms.tensor import TensorSmooth
 from semistruct.terms.term_list import Addend, TermList, add_terms
 
 __all__ = [
+    "Cumulative",
+    "cumulative",
     "SMOOTHS",
     "TERMS",
     "Addend",

@@ -15,6 +15,7 @@ from semistruct.terms._tokens import formula_error, is_plain_name
 from semistruct.terms.algebra import expand
 from semistruct.terms.base import Term
 from semistruct.terms.coding import FUNCTIONS
+from semistruct.terms.cumulative import cumulative
 from semistruct.terms.deep import DeepTerm
 from semistruct.terms.deep import encoder as encoder_term
 from semistruct.terms.marks import Cluster, Strata
@@ -27,7 +28,13 @@ from semistruct.terms.whitelist import ELEMENTWISE, check_arithmetic, literal, u
 
 __all__ = ["ParsedFormula", "ResponseCall", "parse_formula"]
 
-SMOOTH_FUNCTIONS: dict[str, Callable[..., Term]] = {"s": s, "te": te, "ti": ti, "re": re}
+SMOOTH_FUNCTIONS: dict[str, Callable[..., Term]] = {
+    "s": s,
+    "te": te,
+    "ti": ti,
+    "re": re,
+    "cumulative": cumulative,
+}
 DEEP_FUNCTIONS: tuple[str, ...] = ("cnn", "mlp", "deep")
 MARK_FUNCTIONS: tuple[str, ...] = ("offset", "strata", "cluster")
 RESPONSE_FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

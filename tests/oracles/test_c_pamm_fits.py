@@ -19,6 +19,7 @@ VARYING = "C02_pamm_tumor_timevarying"
 PBCSEQ = "C03_pamm_pbcseq_tdc"
 MGUS = "C04_pamm_competing_mgus2"
 CGD = "C05_pamm_recurrent_cgd"
+PATIENT = "C07_pamm_cumulative_patient"
 HEART = "C06_pamm_lefttrunc_heart"
 
 TUMOR_TERMS = "sex + charlson_score + transfusion + complications + metastases + resection"
@@ -288,3 +289,35 @@ def test_delayed_entry():
     model = ss.PAMM(formula, cuts=oracle.expected["cut"]).fit(oracle.data, y)
     check_fit(oracle, model, oracle.expected["fit"], fixed=False)
     check_curves(oracle, model, oracle.expected["fit"]["surv"])
+
+
+def test_cumulative_effects():
+    oracle = load_oracle(PATIENT)
+    daily = oracle.files["data_daily.csv"].pivot(
+        index="CombinedID", columns="Study_Day", values="caloriesPercentage"
+    )
+    used = ["Survdays", "PatientDied", "Age", "ApacheIIScore", "Gender", "AdmCatID"]
+    data = oracle.data.dropna(subset=used)
+    data = data.reset_index(drop=True)
+    # Those who leave earlier have fewer days, and no interval that looks back at the others.
+    history = daily.reindex(data["CombinedID"]).fillna(0.0).to_numpy() / 100
+    data = data.assign(calories=ss.TensorArray(history))
+    formula = (
+        's(tend, bs="ps", k=8) + s(Age, bs="ps", k=8) + ApacheIIScore + Gender + AdmCatID'
+        f" + cumulative(calories, at={tuple(daily.columns)}, window=(1, 1e9), k=8)"
+    )
+    y = ss.Surv(data["Survdays"], data["PatientDied"])
+    model = ss.PAMM(formula, cuts=np.arange(31)).fit(data, y)
+    expected = oracle.expected["fit"]
+    assert len(model.fit_.problem.y) == expected["n"]
+    parametric = expected["parametric"]
+    assert_allclose(model.params, parametric["estimate"], rtol=1e-2, atol=1e-3)
+    assert_allclose(model.bse, parametric["se"], rtol=1e-2)
+    assert_allclose(model.edf_["hazard"].iloc[-3:], expected["smooth"]["edf"], atol=0.02)
+    assert_allclose(model.loglik_, expected["loglik"], rtol=1e-5)
+    design, fit = model.fit_.problem.designs[0], model.fit_.marginal
+    at = design.slices["cumulative(calories)"]
+    weights = oracle.expected["lag_weight"]
+    B = design.bases[-1].weights(weights["latency"])
+    assert_allclose(B @ fit.beta[at], weights["est"], rtol=1e-2, atol=1e-3)
+    assert_allclose(np.sqrt(np.sum((B @ fit.V[at, at]) * B, axis=1)), weights["se"], rtol=2e-2)
