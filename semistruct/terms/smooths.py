@@ -101,7 +101,10 @@ def s(
     base : str
         Basis of the curves of ``bs="fs"``.
     extrapolate : {"linear", "constant"}
-        What the curve does outside the range of the training rows. Cyclic bases wrap instead.
+        What the curve does outside the range of the training rows: it goes on along its tangent, or
+        keeps its value at the end of the range. ``"linear"`` begins at the last knot; the bases
+        ``"tp"`` and ``"gp"`` have no knots and follow their formula, a straight line for ``"tp"``
+        of one variable and a return to the trend for ``"gp"``. Cyclic bases wrap instead.
     label : str
         Name in tables; ``"s(area)"`` by default.
 

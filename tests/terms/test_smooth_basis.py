@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from _fits import fit_formula
 
+import semistruct as ss
 from semistruct.exceptions import SpecificationError
-from semistruct.terms import s, te
+from semistruct.terms import s, te, ti
 
 SOLVED = 1e-8  # normal equations of ten unknowns, solved in two ways
 
@@ -80,3 +81,68 @@ def test_wrong_options(frame):
         te("x", "z", select=1)
     with pytest.raises(SpecificationError, match=r"1 values but the term has 2.*select=True"):
         s("x", select=True, lam=1.0).build(frame)
+
+
+# --- beyond the training range ------------------------------------------------------------------
+
+BEYOND = [1.5, 2.0, 2.5]
+STRAIGHT = 1e-9  # second differences of three values of a curve of size one
+
+
+def values(term, frame: pd.DataFrame, rng, **columns) -> np.ndarray:
+    """A random curve of the term at new rows."""
+    basis = term.build(frame)
+    beta = rng.normal(size=len(basis.names))
+    size = max(len(column) for column in columns.values())
+    new = {name: np.resize(np.asarray(column), size) for name, column in columns.items()}
+    return basis.design(pd.DataFrame(new)).matvec(beta)
+
+
+@pytest.mark.parametrize("bs", ["ps", "bs", "cr", "cs", "tp", "ts"])
+@pytest.mark.parametrize("by", ["g", "v"])
+def test_curves_that_vary_go_on_as_plain_ones_do(frame, rng, bs, by):
+    other = {"g": {"g": ["b"]}, "v": {"v": [0.7]}}[by]
+    line = values(s("x", bs=bs, by=by), frame, rng, x=BEYOND, **other)
+    np.testing.assert_allclose(np.diff(line, n=2), 0.0, atol=STRAIGHT * np.abs(line).max())
+    assert np.abs(np.diff(line)).min() > 1e-3
+    held = values(s("x", bs=bs, by=by, extrapolate="constant"), frame, rng, x=BEYOND, **other)
+    np.testing.assert_allclose(held, held[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("make", [te, ti])
+@pytest.mark.parametrize("bs", ["ps", "cr", ("cr", "ps")])
+def test_products_go_on_linearly_in_each_column(frame, rng, make, bs):
+    for outside, inside in (("x", "z"), ("z", "x")):
+        line = values(make("x", "z", bs=bs), frame, rng, **{outside: BEYOND, inside: [0.3]})
+        np.testing.assert_allclose(np.diff(line, n=2), 0.0, atol=STRAIGHT * np.abs(line).max())
+        assert np.abs(np.diff(line)).min() > 1e-3
+    corner = values(make("x", "z", bs=bs), frame, rng, x=BEYOND, z=BEYOND)
+    # Linear in each column is quadratic along the diagonal.
+    assert abs(np.diff(corner, n=2)[0]) > 1e-6
+
+
+@pytest.mark.parametrize("make", [te, ti])
+def test_products_held_constant_keep_the_value_of_the_nearest_point(frame, rng, make):
+    term = make("x", "z", extrapolate="constant")
+    low, high = frame["x"].min(), frame["z"].max()
+    basis = term.build(frame)
+    new = pd.DataFrame({"x": [-3.0, low, -9.0], "z": [0.4, 0.4, 7.0]})
+    held = pd.DataFrame({"x": [low, low, low], "z": [0.4, 0.4, high]})
+    X = basis.design(new).dense()
+    np.testing.assert_array_equal(X, basis.design(held).dense())
+    np.testing.assert_array_equal(X[0], X[1])
+
+
+def test_predictions_of_a_model_beyond_the_training_rows(frame):
+    grid = pd.DataFrame({"x": [0.5, *BEYOND]})
+    straight = ss.SemiStructuredRegressor("s(x)").fit(frame[["x"]], frame["y"]).predict(grid)
+    held = (
+        ss.SemiStructuredRegressor("s(x, extrapolate='constant')")
+        .fit(frame[["x"]], frame["y"])
+        .predict(grid)
+    )
+    straight, held = np.asarray(straight), np.asarray(held)
+    np.testing.assert_allclose(straight[0], held[0], rtol=1e-8)
+    np.testing.assert_allclose(np.diff(straight[1:], n=2), 0.0, atol=1e-8)
+    np.testing.assert_allclose(held[1:], held[1], rtol=1e-12)
+    assert abs(straight[3] - held[3]) > 0.1
