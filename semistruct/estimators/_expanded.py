@@ -44,6 +44,14 @@ class ExpandedRows:
     unit: np.ndarray
     cell: np.ndarray
 
+    def __post_init__(self) -> None:
+        for name in ("unit", "cell"):
+            index = np.array(getattr(self, name), dtype=np.intp)
+            # Blocks share one read-only index, by which their pieces are recognised as gathered
+            # together.
+            index.setflags(write=False)
+            object.__setattr__(self, name, index)
+
     @classmethod
     def of(
         cls,

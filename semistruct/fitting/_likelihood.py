@@ -17,6 +17,7 @@ from semistruct.families.base import (
     RowCurvature,
 )
 from semistruct.terms.base import DesignBlock
+from semistruct.terms.blocks import FactoredBlock
 
 __all__ = ["Dispersion", "Likelihood"]
 
@@ -219,6 +220,9 @@ class Likelihood:
 
     def _leverages(self, M: np.ndarray) -> np.ndarray:
         """``x_ik' M_kl x_il`` for every row, ``(n, K, K)``."""
+        quick = self._row_products(M)
+        if quick is not None:
+            return quick
         values, vectors = np.linalg.eigh((M + M.T) / 2)
         K = len(self.blocks)
         q = np.zeros((self.n, K, K))
@@ -234,6 +238,21 @@ class Likelihood:
         for k in range(K):
             for j in range(k):
                 q[:, k, j] = q[:, j, k]
+        return q
+
+    def _row_products(self, M: np.ndarray) -> np.ndarray | None:
+        """The leverages from tables of unique rows, where all blocks have few of these."""
+        K = len(self.blocks)
+        q = np.empty((self.n, K, K))
+        for k, rows in enumerate(self.slices):
+            for j in range(k, K):
+                a, b = self.blocks[k], self.blocks[j]
+                if not (isinstance(a, FactoredBlock) and isinstance(b, FactoredBlock)):
+                    return None
+                found = a.row_products(M[rows, self.slices[j]], b)
+                if found is None:
+                    return None
+                q[:, k, j] = q[:, j, k] = found
         return q
 
     def _general_traces(

@@ -58,10 +58,13 @@ class Factored:
     def p(self) -> int:
         return self.M.shape[1] if self.T is None else self.T.shape[1]
 
+    def unique_matvec(self, beta: np.ndarray) -> np.ndarray:
+        """``M @ T @ beta``, before rows are gathered and scaled."""
+        return self.M @ (beta if self.T is None else self.T @ beta)
+
     def matvec(self, beta: np.ndarray) -> np.ndarray:
         """``X @ beta``."""
-        inner = beta if self.T is None else self.T @ beta
-        eta = self.M @ inner
+        eta = self.unique_matvec(beta)
         if self.index is not None:
             eta = eta[self.index]
         if self.scale is not None:

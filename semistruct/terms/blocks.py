@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 import scipy.sparse as sp
 
-from semistruct.terms._factored import Factored, Matrix, cross
+from semistruct.terms._factored import TABLE_CELLS, Factored, Matrix, cross
 from semistruct.terms.base import DesignBlock
 
 __all__ = [
@@ -59,9 +59,18 @@ class FactoredBlock(DesignBlock):
     def matvec(self, beta: np.ndarray) -> np.ndarray:
         beta = np.asarray(beta, dtype=float)
         _check_length(beta, self.shape[1], "coefficients", "columns")
-        eta = self.parts[0].matvec(beta[self.slices[0]])
-        for part, columns in zip(self.parts[1:], self.slices[1:], strict=True):
-            eta += part.matvec(beta[columns])
+        eta = np.zeros((self.shape[0], *beta.shape[1:]))
+        # Pieces gathered by one index are added up before they are.
+        gathered: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        for part, columns in zip(self.parts, self.slices, strict=True):
+            if part.index is None or part.scale is not None:
+                eta += part.matvec(beta[columns])
+                continue
+            own = part.unique_matvec(beta[columns])
+            _, before = gathered.get(id(part.index), (part.index, 0.0))
+            gathered[id(part.index)] = (part.index, before + own)
+        for index, values in gathered.values():
+            eta += values[index]
         return eta
 
     def rmatvec(self, r: np.ndarray) -> np.ndarray:
@@ -97,8 +106,60 @@ class FactoredBlock(DesignBlock):
             X[:, columns] = part.dense()
         return X
 
+    def row_products(self, M: np.ndarray, other: FactoredBlock) -> np.ndarray | None:
+        """``x_i' M y_i`` for every row of two blocks, ``(n,)``; None where that is not cheap.
+
+        It is where all pieces of both are gathered from few unique rows: then it is a sum of
+        tables of pairs of unique rows.
+        """
+        mine, others = _unique_pieces(self), _unique_pieces(other)
+        n = self.shape[0]
+        if mine is None or others is None:
+            return None
+        limit = max(TABLE_CELLS, 4 * n)
+        pairs = [(a, b) for a in mine for b in others]
+        if any(a.index is not b.index and len(a.X) * len(b.X) > limit for a, b in pairs):
+            return None
+        total = np.zeros(n)
+        for a, b in pairs:
+            left = a.X @ M[np.ix_(a.columns, b.columns)]
+            if a.index is b.index:
+                total += np.einsum("ij,ij->i", left, b.X)[a.index]
+            else:
+                total += (left @ b.X.T)[a.index, b.index]
+        return total
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(shape={self.shape})"
+
+
+@dataclass(frozen=True, eq=False)
+class _Unique:
+    """Columns of a block that are gathered by one index from the rows of ``X``."""
+
+    index: np.ndarray
+    columns: np.ndarray
+    X: np.ndarray
+
+
+def _unique_pieces(block: FactoredBlock) -> list[_Unique] | None:
+    """The columns by their index; None where some have none, or unique rows are many."""
+    if any(part.index is None or part.scale is not None for part in block.parts):
+        return None
+    size = sum(part.M.shape[0] * part.p for part in block.parts)
+    if size > max(TABLE_CELLS, block.shape[0] * 4):
+        return None
+    found: dict[int, tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]] = {}
+    for part, at in zip(block.parts, block.slices, strict=True):
+        index = part.index
+        assert index is not None
+        _, columns, pieces = found.setdefault(id(index), (index, [], []))
+        columns.append(np.arange(at.start, at.stop))
+        pieces.append(part.unique_matvec(np.eye(part.p)))
+    return [
+        _Unique(index, np.concatenate(columns), np.hstack(pieces))
+        for index, columns, pieces in found.values()
+    ]
 
 
 class DenseBlock(FactoredBlock):
@@ -137,7 +198,9 @@ class IndexedBlock(FactoredBlock):
     """
 
     def __init__(self, unique: FactoredBlock, index: np.ndarray) -> None:
-        index = np.asarray(index, dtype=np.intp).view()
+        index = np.asarray(index, dtype=np.intp)
+        if index.flags.writeable:
+            index = index.view()
         u = unique.shape[0]
         if index.size and (index.min() < 0 or index.max() >= u):
             raise ValueError(f"the index must lie between 0 and {u - 1}, the last unique row.")
