@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,8 @@ class PiecewiseExponential(Objective):
         return np.column_stack([events, exposure]).astype(float)
 
     def bind(self, y: np.ndarray, weight: np.ndarray) -> BoundObjective:
-        return _BoundHazards(y[:, :-1], y[:, -1], weight)
+        events, exposure = np.ascontiguousarray(y[:, :-1]), np.ascontiguousarray(y[:, -1])
+        return _BoundHazards(events, exposure, weight)
 
     def batch_loss(self, eta: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         events, exposure = y[:, :-1].to(eta), y[:, -1:].to(eta)
@@ -106,9 +108,9 @@ class _BoundHazards(BoundObjective):
     weight: np.ndarray
 
     def contributions(self, eta: np.ndarray) -> np.ndarray:
-        log_mean = eta + np.log(self.exposure)[:, None]
-        rows = self.events * log_mean - self._means(eta) - gammaln(self.events + 1)
-        return self.weight * rows.sum(axis=1)
+        rows = self.events * eta
+        rows -= self._means(eta)
+        return self.weight * (rows.sum(axis=1) + self._constants)
 
     def score(self, eta: np.ndarray) -> np.ndarray:
         return self.weight[:, None] * (self.events - self._means(eta))
@@ -123,6 +125,12 @@ class _BoundHazards(BoundObjective):
     def score_residuals(self, eta: np.ndarray, blocks: Sequence[Any]) -> np.ndarray:
         score = self.score(eta)
         return np.hstack([block.dense() * score[:, [k]] for k, block in enumerate(blocks)])
+
+    @cached_property
+    def _constants(self) -> np.ndarray:
+        """What does not depend on the predictors, ``(n,)``."""
+        logs = self.events * np.log(self.exposure)[:, None]
+        return (logs - gammaln(self.events + 1)).sum(axis=1)
 
     def _means(self, eta: np.ndarray) -> np.ndarray:
         return self.exposure[:, None] * np.exp(np.minimum(eta, _LARGEST_ETA))

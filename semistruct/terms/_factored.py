@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import scipy.sparse as sp
 
-__all__ = ["Factored", "chunks", "cross"]
+__all__ = ["Factored", "WeightSums", "chunks", "cross", "sum_by_index"]
 
 # An ndarray or a scipy csr_array; scipy has no stubs to say so.
 Matrix: TypeAlias = Any
@@ -77,6 +77,10 @@ class Factored:
             r = r * (self.scale if r.ndim == 1 else self.scale[:, None])
         if self.index is not None:
             r = sum_by_index(self.index, r, self.M.shape[0])
+        return self.unique_rmatvec(r)
+
+    def unique_rmatvec(self, r: np.ndarray) -> np.ndarray:
+        """``T.T @ M.T @ r`` for sums ``r`` over the rows gathered from each unique row."""
         total = self.M.T @ r
         return total if self.T is None else self.T.T @ total
 
@@ -127,15 +131,49 @@ def gather_matrix(index: np.ndarray, weights: np.ndarray, u: int) -> sp.csr_arra
     return sp.csr_array((weights, index, np.arange(n + 1)), shape=(n, u))
 
 
-def cross(a: Factored, b: Factored, weights: np.ndarray) -> np.ndarray:
-    """``A.T @ diag(weights) @ B`` as a dense ``(p_a, p_b)`` array."""
+class WeightSums:
+    """Sums of weights ``(n,)`` over rows with the same index, each computed once.
+
+    Many pieces of a design are gathered by the same few indices.
+    """
+
+    def __init__(self, weights: np.ndarray) -> None:
+        self.weights = weights
+        # The indices are kept as well, so that no other array takes the identity of one.
+        self._known: dict[tuple[int, ...], tuple[Any, np.ndarray]] = {}
+
+    def by(self, index: np.ndarray, u: int) -> np.ndarray:
+        """``(u,)`` sums by one index."""
+        if (id(index),) not in self._known:
+            self._known[id(index),] = (index, np.bincount(index, self.weights, u))
+        return self._known[id(index),][1]
+
+    def table(self, a: np.ndarray, u: int, b: np.ndarray, v: int) -> np.ndarray:
+        """``(u, v)`` sums by two indices."""
+        if (id(b), id(a)) in self._known:
+            return self._known[id(b), id(a)][1].T
+        if (id(a), id(b)) not in self._known:
+            sums = np.bincount(a * v + b, self.weights, u * v).reshape(u, v)
+            self._known[id(a), id(b)] = ((a, b), sums)
+        return self._known[id(a), id(b)][1]
+
+
+def cross(
+    a: Factored, b: Factored, weights: np.ndarray, sums: WeightSums | None = None
+) -> np.ndarray:
+    """``A.T @ diag(weights) @ B`` as a dense ``(p_a, p_b)`` array.
+
+    ``sums`` are those of the weights, for several products with the same weights.
+    """
     w = np.asarray(weights, dtype=float)
     for scale in (a.scale, b.scale):
         if scale is not None:
             w = w * scale
+    if sums is None or w is not sums.weights:
+        sums = WeightSums(w)
     if a.index is None and b.index is None and _denser_is_faster(a, b):
         return _chunked_cross(a, b, w)
-    core = _core(a, b, w)
+    core = _core(a, b, sums)
     if b.T is not None:
         core = core @ b.T
     if a.T is not None:
@@ -170,20 +208,21 @@ def _dense_rows(part: Factored, rows: slice) -> np.ndarray:
     return X.toarray() if sp.issparse(X) else X
 
 
-def _core(a: Factored, b: Factored, w: np.ndarray) -> Matrix:
+def _core(a: Factored, b: Factored, sums: WeightSums) -> Matrix:
     """``M_a[index_a].T @ diag(w) @ M_b[index_b]``."""
+    w = sums.weights
     if a.index is None and b.index is None:
         return _weighted_product(a.M, b.M, w)
     if a.index is None:
-        return _core(b, a, w).T
+        return _core(b, a, sums).T
     u = a.M.shape[0]
     if b.index is None:
         return a.M.T @ (gather_matrix(a.index, w, u).T @ b.M)
     if a.index is b.index:
-        return _weighted_product(a.M, b.M, np.bincount(a.index, w, u))
+        return _weighted_product(a.M, b.M, sums.by(a.index, u))
     v = b.M.shape[0]
     if u * v <= max(TABLE_CELLS, 4 * len(w)):
-        table = np.bincount(a.index * v + b.index, w, u * v).reshape(u, v)
+        table = sums.table(a.index, u, b.index, v)
     else:
         table = sp.coo_array((w, (a.index, b.index)), shape=(u, v)).tocsr()
     # The smaller side first keeps the intermediate product small.

@@ -15,7 +15,14 @@ from itertools import pairwise
 import numpy as np
 import scipy.sparse as sp
 
-from semistruct.terms._factored import TABLE_CELLS, Factored, Matrix, cross
+from semistruct.terms._factored import (
+    TABLE_CELLS,
+    Factored,
+    Matrix,
+    WeightSums,
+    cross,
+    sum_by_index,
+)
 from semistruct.terms.base import DesignBlock
 
 __all__ = [
@@ -77,8 +84,14 @@ class FactoredBlock(DesignBlock):
         r = np.asarray(r, dtype=float)
         _check_length(r, self.shape[0], "values", "rows")
         total = np.empty((self.shape[1], *r.shape[1:]))
+        gathered: dict[int, np.ndarray] = {}
         for part, columns in zip(self.parts, self.slices, strict=True):
-            total[columns] = part.rmatvec(r)
+            if part.index is None or part.scale is not None:
+                total[columns] = part.rmatvec(r)
+                continue
+            if id(part.index) not in gathered:
+                gathered[id(part.index)] = sum_by_index(part.index, r, part.M.shape[0])
+            total[columns] = part.unique_rmatvec(gathered[id(part.index)])
         return total
 
     def gram(self, weights: np.ndarray, other: DesignBlock | None = None) -> np.ndarray:
@@ -91,9 +104,10 @@ class FactoredBlock(DesignBlock):
         if not isinstance(other, FactoredBlock):
             return _foreign_gram(self, weights, other)
         total = np.empty((self.shape[1], other.shape[1]))
+        sums = WeightSums(weights)
         for a, rows in zip(self.parts, self.slices, strict=True):
             for b, columns in zip(other.parts, other.slices, strict=True):
-                total[rows, columns] = cross(a, b, weights)
+                total[rows, columns] = cross(a, b, weights, sums)
         return total
 
     def take(self, rows: np.ndarray) -> FactoredBlock:
@@ -260,11 +274,12 @@ def _check_length(values: np.ndarray, expected: int, what: str, axis: str) -> No
 def _own_gram(block: FactoredBlock, weights: np.ndarray) -> np.ndarray:
     p = block.shape[1]
     total = np.empty((p, p))
+    sums = WeightSums(weights)
     for i, (a, rows) in enumerate(zip(block.parts, block.slices, strict=True)):
-        own = cross(a, a, weights)
+        own = cross(a, a, weights, sums)
         total[rows, rows] = (own + own.T) * 0.5
         for b, columns in zip(block.parts[i + 1 :], block.slices[i + 1 :], strict=True):
-            total[rows, columns] = cross(a, b, weights)
+            total[rows, columns] = cross(a, b, weights, sums)
             total[columns, rows] = total[rows, columns].T
     return total
 
