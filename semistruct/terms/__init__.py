@@ -11,9 +11,11 @@ from semistruct.terms.formula import ParsedFormula, ResponseCall, parse_formula
 from semistruct.terms.marks import cluster, strata
 from semistruct.terms.offset import Offset, offset
 from semistruct.terms.parametric import Parametric, ParametricBasis, linear
+from semistruct.terms.ridge import Ridge, ridge
+from semistruct.terms.pygam_terms import from_pygam
 from semistruct.terms.smooths import SMOOTHS, re, s, te, ti
 from semistruct.terms.tensor import TensorSmooth
-from semistruct.terms.term_list import Addend, TermList, add_terms
+from semistruct.terms.term_list import Addend, TermList, add_terms, foreign_terms
 
 __all__ = [
     "Cumulative",
@@ -42,16 +44,24 @@ __all__ = [
     "deep",
     "default_terms",
     "encoder",
+    "foreign_terms",
+    "from_pygam",
     "linear",
     "mlp",
     "offset",
     "parse_formula",
     "re",
     "resolve_columns",
+    "ridge",
     "s",
     "strata",
     "te",
     "ti",
 ]
 
-TERMS: dict[str, type[Term]] = {"parametric": Parametric, **SMOOTHS, "te": TensorSmooth}
+TERMS: dict[str, type[Term]] = {
+    "parametric": Parametric,
+    **SMOOTHS,
+    "te": TensorSmooth,
+    "ridge": Ridge,
+}

@@ -51,8 +51,11 @@ class FactorSmooth(Term):
     All groups share their smoothing parameters: one for the penalty of the basis, and one for each
     function that this penalty does not see (constant, then linear). The component of a curve along
     such a function is its projection in the metric of the training rows, as in a Demmler-Reinsch
-    basis. So every curve is penalised to zero, no constraint is needed, and a group that was not
-    seen in training gets the curve zero, which is the mean of the random curves.
+    basis. mgcv takes the same metric, but its functions are a rotation of the null space, mixtures
+    of constant and slope, by an angle that depends on rounding; ours are separated.
+
+    So every curve is penalised to zero, no constraint is needed, and a group that was not seen in
+    training gets the curve zero, which is the mean of the random curves.
 
     References
     ----------

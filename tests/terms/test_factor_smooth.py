@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
-from _fits import fit_formula, make_problem
+from _fits import fit_formula, make_problem, predict_link
+from _oracles import load_oracle
+from scipy.optimize import brentq
 
 from semistruct.exceptions import DataError, SpecificationError
 from semistruct.fitting.structured import fit_structured
 from semistruct.inference.smooth_tests import smooth_table
 from semistruct.terms import s
+from semistruct.terms.factor_smooth import null_penalties
 
 # Curves that a smoothing parameter of 1e9 makes straight, against straight ones.
 STRAIGHT = 1e-5
+# Where the angle of mgcv's null functions lies; the score crosses mgcv's twice in half a turn.
+BRACKET = (1.309, 1.571)
 
 
 @pytest.fixture
@@ -59,6 +66,41 @@ def test_curves_are_recovered(frame):
     assert set(smooth_table(fit, problem)["term"]) == {"s(x)", "s(x,g)"}
     # The groups share their smoothness: with one penalty each there would be eight.
     assert len(problem.designs[0].penalties) == 4
+
+
+def test_mgcv_up_to_the_rotation_of_its_null_space():
+    """mgcv's null functions are mixtures of constant and slope by an angle that is rounding's."""
+    oracle = load_oracle("D02_gam_gaussian_boston_te")
+    expected = oracle.expected["fs"]
+    formula = "s(lstat, radhi, bs='fs', k=6)"
+    problem, ours = fit_formula(formula, oracle.data, oracle.data["medv"].to_numpy())
+    design = problem.designs[0]
+    null = null_penalties(design.bases[1].raw, oracle.data[["lstat"]].to_numpy())
+    found = [np.linalg.eigh(S) for S in null]
+    roots = np.array([np.sqrt(values[-1]) * vectors[:, -1] for values, vectors in found])
+
+    def rotated(angle: float):
+        c, d = np.cos(angle), np.sin(angle)
+        mixed = np.array([[c, -d], [d, c]]) @ roots
+        single = [design.penalties[0].S[:6, :6], *(np.outer(v, v) for v in mixed)]
+        penalties = tuple(
+            replace(penalty, S=np.kron(np.eye(2), S), columns=slice(1, 13))
+            for penalty, S in zip(design.penalties, single, strict=True)
+        )
+        designs = (replace(design, penalties=penalties), *problem.designs[1:])
+        return fit_structured(replace(problem, designs=designs))
+
+    np.testing.assert_allclose(rotated(0.0).reml, ours.reml, atol=1e-5)
+    # The score tells the angle; the rest has to follow from it.
+    angle = brentq(lambda a: rotated(a).reml - expected["score"], *BRACKET, xtol=1e-7)
+    fit = rotated(angle)
+    np.testing.assert_allclose(fit.edf_total, expected["edf_total"], atol=1e-3)
+    np.testing.assert_allclose(fit.dispersion, expected["scale"], rtol=1e-5)
+    np.testing.assert_allclose(fit.loglik, expected["loglik"], atol=1e-3)
+    new = pd.DataFrame({name: np.atleast_1d(v) for name, v in expected["newdata"].items()})
+    link, se = predict_link(design, fit, 0, new)
+    np.testing.assert_allclose(link, expected["pred_link"], atol=2e-3)
+    np.testing.assert_allclose(se, expected["pred_link_se"], rtol=1e-3)
 
 
 def test_every_function_can_be_shrunk_to_zero(frame):
