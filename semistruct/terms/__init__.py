@@ -11,8 +11,8 @@ from semistruct.terms.formula import ParsedFormula, ResponseCall, parse_formula
 from semistruct.terms.marks import cluster, strata
 from semistruct.terms.offset import Offset, offset
 from semistruct.terms.parametric import Parametric, ParametricBasis, linear
-from semistruct.terms.ridge import Ridge, ridge
 from semistruct.terms.pygam_terms import from_pygam
+from semistruct.terms.ridge import Ridge, ridge
 from semistruct.terms.smooths import SMOOTHS, re, s, te, ti
 from semistruct.terms.tensor import TensorSmooth
 from semistruct.terms.term_list import Addend, TermList, add_terms, foreign_terms
