@@ -26,7 +26,7 @@ __all__ = ["main"]
 
 N_TEST, N_PICTURES = 5000, 1438
 N_CUTS = 60
-# Eight by eight pixels are moved and turned by fractions of a pixel in training, which takes longer;
+# Eight by eight pixels are moved and turned a little in training, which then takes longer;
 # without, the networks know the 1,438 pictures by heart after seven epochs. Chosen on seeds 0, 1.
 PICTURE = "cnn(digit, rotation=10, shift=0.13)"
 TRAINING = {"max_epochs": 70, "n_repeats": 1, "progress": False}
