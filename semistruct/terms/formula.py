@@ -21,6 +21,7 @@ from semistruct.terms.deep import encoder as encoder_term
 from semistruct.terms.marks import Cluster, Strata
 from semistruct.terms.offset import Offset
 from semistruct.terms.parametric import Parametric, linear
+from semistruct.terms.ridge import ridge
 from semistruct.terms.selectors import pattern_of, placeholder
 from semistruct.terms.smooths import re, s, te, ti
 from semistruct.terms.term_list import Addend, TermList
@@ -33,6 +34,7 @@ SMOOTH_FUNCTIONS: dict[str, Callable[..., Term]] = {
     "te": te,
     "ti": ti,
     "re": re,
+    "ridge": ridge,
     "cumulative": cumulative,
 }
 DEEP_FUNCTIONS: tuple[str, ...] = ("cnn", "mlp", "deep")

@@ -205,14 +205,63 @@ def test_residuals():
         assert_allclose((ours**2).sum(), expected["sumsq"], rtol=1e-7)
 
 
+@pytest.mark.parametrize("number", range(4))
+def test_ridge(number):
+    oracle = load_oracle(PENALISED)
+    expected = oracle.expected["ridge"][number]
+    term = f"ridge(age, `ph.karno`, `wt.loss`, theta={expected['theta']}, scale=False)"
+    model = ss.CoxPH(f"sex + {term}").fit(oracle.data, response(oracle.data, PENALISED))
+    marginal = model.fit_.marginal
+    order = np.array([1, 2, 3, 0])  # R's: the ridge before sex
+    at = np.ix_(order, order)
+    assert_allclose(marginal.beta[order], expected["coef"], **TIGHT)
+    V, V2 = marginal.V[at], (marginal.V @ marginal.H @ marginal.V)[at]
+    assert_allclose(V, expected["var"], **TIGHT)
+    assert_allclose(V2, expected["var2"], **TIGHT)
+    # R splits the degrees of freedom by blocks of the two covariances; ours is the diagonal of V H.
+    of_ridge = np.trace(np.linalg.solve(V[:3, :3], V2[:3, :3]))
+    assert_allclose([of_ridge, V2[3, 3] / V[3, 3]], expected["df"], **TIGHT)
+    assert_allclose([model.loglik_null_, model.loglik_], expected["loglik"], **TIGHT)
+
+
+def test_ridge_on_scaled_columns():
+    # coxph(Surv(time, status) ~ ridge(age, ph.karno, wt.loss, theta = 20) + sex), survival 3.5-3
+    oracle = load_oracle(PENALISED)
+    formula = "ridge(age, `ph.karno`, `wt.loss`, theta=20) + sex"
+    model = ss.CoxPH(formula).fit(oracle.data, response(oracle.data, PENALISED))
+    params = [-0.50954440686737368, 0.01391406139808941, -0.01129382009085076, -0.00229387662926687]
+    errors = [0.17460885464192596, 0.00909471191144229, 0.00587485125270502, 0.00597507057432177]
+    assert_allclose(model.params, params, **TIGHT)
+    assert_allclose(model.bse, errors, **TIGHT)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_penalised_spline(number):
+    # R ends its search for the wanted degrees of freedom within 0.1 of them, and prints a later
+    # theta than that of its coefficients. At the degrees of freedom it arrived at, all is equal.
+    oracle = load_oracle(PENALISED)
+    expected = oracle.expected["pspline"][number]
+    k = round(2.5 * expected["df_target"]) + 3
+    ends = (float(oracle.data["age"].min()), float(oracle.data["age"].max()))
+    smooth = f"s(age, k={k}, knots={ends}, df={float(expected['df'][0])!r})"
+    model = ss.CoxPH(f"{smooth} + sex").fit(oracle.data, response(oracle.data, PENALISED))
+    assert_allclose(model.params.iloc[0], expected["sex_coef"], rtol=1e-6)
+    assert_allclose(model.bse.iloc[0], expected["sex_se"], rtol=1e-6)
+    assert_allclose([model.loglik_null_, model.loglik_], expected["loglik"], rtol=1e-7)
+    predicted = model.predict(pd.DataFrame({"age": [45.0, 55.0, 65.0, 75.0], "sex": 1}))
+    assert_allclose(predicted - predicted[0], expected["terms_age_minus_first"], rtol=1e-5)
+
+
 def test_gaussian_frailty():
-    # Coefficients only: the standard errors of R take the information of a frailty as diagonal.
+    # The standard errors on file take the information of the frailties as diagonal; those below are
+    # of the same call with sparse=FALSE, which takes it as it is.
     oracle = load_oracle(PENALISED)
     data = oracle.files["data_kidney.csv"]
     y = ss.Surv(data["time"], data["status"])
     expected = oracle.expected["frailty_gaussian_theta0.5"]
     model = ss.CoxPH("age + sex + re(id, lam=2)").fit(data, y)  # lam = 1 / theta
     assert_allclose(model.params, list(expected["coef"].values()), rtol=1e-5)
+    assert_allclose(model.bse, [0.0119283921363, 0.4250538497445], rtol=1e-9)
     frailty = model.fit_.marginal.beta[model.fit_.problem.designs[0].slices["re(id)"]]
     assert_allclose(frailty, expected["frail"], rtol=1e-5, atol=1e-7)
     estimated = ss.CoxPH("age + sex + re(id)").fit(data, y)
