@@ -14,7 +14,20 @@ from semistruct.exceptions import (
     UnsupportedCombinationError,
 )
 from semistruct.responses import Interval, Surv
-from semistruct.terms import cnn, cumulative, deep, encoder, linear, mlp, offset, re, s, te, ti
+from semistruct.terms import (
+    cnn,
+    cumulative,
+    deep,
+    encoder,
+    linear,
+    mlp,
+    offset,
+    re,
+    ridge,
+    s,
+    te,
+    ti,
+)
 
 __all__ = [
     "PAMM",
@@ -45,6 +58,7 @@ __all__ = [
     "nn",
     "offset",
     "re",
+    "ridge",
     "s",
     "te",
     "ti",
