@@ -1,0 +1,86 @@
+"""Time of a concordance index, beside one sort and beside lifelines.
+
+Asked: Harrell's and Uno's index with standard error and influence of every row, for continuous and
+for tied risks, beside one ``numpy.argsort`` of the risks and beside ``concordance_index`` of
+lifelines (Harrell's, without standard error). Wanted is at most five times the sort; it would count
+as failure if time grew faster than ``n log n``, or if lifelines were faster. About two minutes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from benchmarks._harness import RESULTS, ResultLog, time_ratio, write_table
+from semistruct.evaluation.concordance import concordance
+from semistruct.responses import Surv
+
+ROUNDS = {1_000: 200, 10_000: 40, 100_000: 15, 1_000_000: 3}
+LIFELINES_ROUNDS = {1_000: 20, 10_000: 5, 100_000: 3}
+CASES = [
+    {"index": index, "n": n, "risks": risks}
+    for n in ROUNDS
+    for index in ("harrell", "uno")
+    for risks in ("continuous", "100 values")
+]
+NOTES = """
+One thread; half of the rows are censored. *ms*: index, standard error and influence. *to_sort*:
+over one `numpy.argsort` of the same risks, which numpy does with vector instructions;
+*to_lifelines*: over lifelines' Harrell index, which has no standard error. Ratios are medians of
+rounds in turns.
+"""
+
+
+def measure(index: str, n: int, risks: str) -> dict[str, float]:
+    rng = np.random.default_rng(0)
+    risk = rng.normal(size=n)
+    death, censored = rng.exponential(np.exp(-risk)), rng.exponential(1.0, n)
+    y = Surv(np.minimum(death, censored), death <= censored)
+    if risks != "continuous":
+        risk = np.floor(100 * np.argsort(np.argsort(risk)) / n)
+    options: dict[str, Any] = {"y_train": y, "tau": 2.0} if index == "uno" else {}
+
+    def ours() -> float:
+        return concordance(y, risk, **options).index
+
+    timing = time_ratio(ours, lambda: np.argsort(risk), rounds=ROUNDS[n])
+    found = {
+        "ms": 1e3 * timing.candidate,
+        "to_sort": timing.ratio,
+        "lower": timing.lower,
+        "upper": timing.upper,
+    }
+    if index == "harrell" and n in LIFELINES_ROUNDS:
+        from lifelines.utils import concordance_index
+
+        def theirs() -> float:
+            return concordance_index(y.time, -risk, y.event)
+
+        found["difference"] = abs(ours() - theirs())
+        against = time_ratio(ours, theirs, rounds=LIFELINES_ROUNDS[n], warmup=0)
+        found["to_lifelines"] = against.ratio
+    return found
+
+
+def main() -> None:
+    rows = ResultLog(RESULTS / "concordance.jsonl", version=1).run(CASES, measure)
+    write_table(
+        "concordance",
+        rows.drop(columns="seconds"),
+        title="Concordance",
+        notes=NOTES,
+        formats={
+            "n": ",",
+            "ms": ".3g",
+            "to_sort": ".0f",
+            "lower": ".0f",
+            "upper": ".0f",
+            "difference": ".1e",
+            "to_lifelines": ".4f",
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
