@@ -17,6 +17,7 @@ from semistruct.terms import (
     TermList,
     add_terms,
     default_terms,
+    foreign_terms,
     parse_formula,
     resolve_columns,
 )
@@ -170,6 +171,8 @@ def _terms_of(
         return parsed.terms, parsed.response
     if isinstance(formula, (Addend, TermList)):
         return add_terms([formula]), None
+    if foreign_terms(formula):
+        return TermList() + formula, None
     raise SpecificationError(
         "a formula is a string, a term, a sum of terms, None, or a mapping from parameter names to "
         f"these; got {formula!r} of type {type(formula).__name__}."

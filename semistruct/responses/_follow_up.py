@@ -220,7 +220,7 @@ def _require_overlap(intervals: TimeIntervals, lower: float, upper: float) -> No
     A single empty interval is no error: a fold of a cross-validation need not reach the last one.
     """
     cuts = intervals.cuts
-    inside = bool(((cuts > lower) & (cuts < upper)).any())
+    inside = bool(((cuts > lower) & (cuts <= upper)).any())
     if cuts[-1] <= lower or (len(intervals) > 1 and not inside):
         raise DataError(
             f"all cut points, from {cuts[1]:g} to {cuts[-1]:g}, lie outside follow-up, which is "

@@ -158,16 +158,14 @@ class _Unique:
 
 def _unique_pieces(block: FactoredBlock) -> list[_Unique] | None:
     """The columns by their index; None where some have none, or unique rows are many."""
-    if any(part.index is None or part.scale is not None for part in block.parts):
-        return None
     size = sum(part.M.shape[0] * part.p for part in block.parts)
     if size > max(TABLE_CELLS, block.shape[0] * 4):
         return None
     found: dict[int, tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]] = {}
     for part, at in zip(block.parts, block.slices, strict=True):
-        index = part.index
-        assert index is not None
-        _, columns, pieces = found.setdefault(id(index), (index, [], []))
+        if part.index is None or part.scale is not None:
+            return None
+        _, columns, pieces = found.setdefault(id(part.index), (part.index, [], []))
         columns.append(np.arange(at.start, at.stop))
         pieces.append(part.unique_matvec(np.eye(part.p)))
     return [

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import quad
 
@@ -47,6 +49,39 @@ def test_exposure_and_events_are_conserved(seed):
     time = y.time[expansion.row[at]]
     assert (time > expansion.tstart[at]).all() and (time <= expansion.tend[at]).all()
     assert_allclose(expansion.offset, np.log(expansion.exposure))
+
+
+@st.composite
+def anything(draw):
+    """Follow-up and cut points on a coarse grid, where they coincide, or anywhere."""
+    step = draw(st.sampled_from([0.5, 0.01, 1e-6]))
+    n = draw(st.integers(2, 12))
+    whole = st.integers(0, 40)
+    entry = np.array(draw(st.lists(whole, min_size=n, max_size=n))) * step
+    length = np.array(draw(st.lists(st.integers(1, 40), min_size=n, max_size=n))) * step
+    event = np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)))
+    entry[0], length[0], event[0] = 0.0, step, True
+    cuts = np.unique(draw(st.lists(st.integers(1, 60), min_size=1, max_size=8))) * step
+    assume(len(cuts) == 1 or cuts[0] <= (entry + length).max())
+    return Surv(entry + length, event, entry), cuts
+
+
+@settings(max_examples=200, deadline=None)
+@given(anything())
+def test_exposure_and_events_are_conserved_for_any_cuts(drawn):
+    y, cuts = drawn
+    expansion = PiecewiseExpansion.from_surv(y, cuts)
+    seen = np.minimum(y.time, cuts[-1]) - np.minimum(y.entry, cuts[-1])
+    assert_allclose(
+        np.bincount(expansion.row, expansion.exposure, len(y)), seen, rtol=1e-9, atol=1e-12
+    )
+    within = y.event & (y.time <= cuts[-1])
+    assert_array_equal(np.bincount(expansion.row, expansion.event, len(y)), within)
+    assert (expansion.exposure > 0).all()
+    # Adding up over all rows keeps the totals of every interval.
+    total = expansion.aggregate_by(np.zeros(len(y), dtype=int))
+    assert_allclose(total.exposure.sum(), expansion.exposure.sum(), rtol=1e-9)
+    assert total.event.sum() == expansion.event.sum()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
