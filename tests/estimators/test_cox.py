@@ -252,3 +252,16 @@ def test_separation_and_a_stratum_without_events_are_survived():
     assert surv.iloc[0, 0] == 1.0
     single = frame.assign(event=frame["time"] == frame["time"].min())
     assert np.isfinite(ss.CoxPH("x", cov_type="model").fit(single, follow_up(single)).bse).all()
+
+
+def test_curves_are_computed_when_asked_for_and_forgotten_by_the_next_fit():
+    rng = np.random.default_rng(5)
+    table = pd.DataFrame({"x": rng.normal(size=60)})
+    y = ss.Surv(rng.exponential(size=60), np.ones(60, dtype=bool))
+    model = ss.CoxPH("x").fit(table, y)
+    assert "curves_" not in vars(model)
+    first = model.curves_
+    assert model.curves_ is first
+    assert model.fit(table[:30], y[np.arange(30)]).curves_ is not first
+    with pytest.raises(ss.SemistructError, match="cluster"):
+        ss.CoxPH("x", cov_type="cluster").fit(table, y)
