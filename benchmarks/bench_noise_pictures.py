@@ -1,10 +1,10 @@
 """Do no harm: what a picture that says nothing costs.
 
 A strong table (``0.7 x1 - 0.5 x2``) and pictures of pure noise, 8 by 8 pixels, 500 subjects,
-default options. The loss of the joint model against the table model on 5,000 new subjects is measured in
-units of the table model's gain over the null model: mean log density for the normal, log partial
-likelihood per event for Cox. Non-inferior: the upper 95 % bound of the mean stays below 1 %. About
-25 seconds for a data set.
+default options. The loss of the joint model against the table model on 5,000 new subjects is
+measured in units of the table model's gain over the null model: mean log density for the normal,
+log partial likelihood per event for Cox. Non-inferior: the upper 95 % bound of the mean stays below
+1 %. About 25 seconds for a data set.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ from semistruct.terms import (
     resolve_columns,
 )
 
-__all__ = ["Design", "Penalty", "aliased_columns", "build_design"]
+__all__ = ["Design", "Penalty", "aliased_columns", "build_design", "design_with_block"]
 
 # A column is aliased when less than this share of its length is left after the columns before it,
 # the tolerance of R's lm().
@@ -134,6 +135,23 @@ def build_design(
 ) -> Design:
     """Learn the structured design of one parameter from the training rows.
 
+    See :func:`design_with_block`, which also gives the design of these rows.
+    """
+    return design_with_block(terms, frame, sample_weight, intercept=intercept, make_block=False)[0]
+
+
+def design_with_block(
+    terms: TermList,
+    frame: pd.DataFrame,
+    sample_weight: np.ndarray | None = None,
+    *,
+    intercept: bool = True,
+    make_block: bool = True,
+) -> tuple[Design, DesignBlock | None]:
+    """Learn the structured design of one parameter from the training rows, and evaluate it.
+
+    A formula is evaluated once for both.
+
     Parameters
     ----------
     terms : TermList
@@ -146,10 +164,12 @@ def build_design(
     intercept : bool
         False where a constant in the predictor means nothing (a free baseline hazard): factors are
         coded and constant columns dropped as beside an intercept, which then is left out.
+    make_block : bool
+        Whether the design of the rows is wanted; if not, None stands for it.
 
     Returns
     -------
-    Design
+    (Design, DesignBlock or None)
 
     Raises
     ------
@@ -182,17 +202,30 @@ def build_design(
     for piece in offsets:
         piece.values(counted)
     bases: list[Basis] = []
+    blocks: list[DesignBlock] = []
     dropped: tuple[str, ...] = ()
     parametric = _parametric_term(terms)
     if parametric.formula or parametric.intercept:
-        basis, dropped = _identified(parametric.build(counted), counted)
-        bases.append(basis if intercept else basis.without([0]))
-    bases += [
+        basis, X = parametric.build_with_columns(counted)
+        basis, dropped = _identified(basis, X)
+        basis = basis if intercept else basis.without([0])
+        bases.append(basis)
+        if basis.names:
+            blocks.append(basis.block(X))
+    curves = [
         term.build(counted)
         for term in terms.structured
         if isinstance(term, Term) and not isinstance(term, Parametric)
     ]
-    return _assembled(bases, offsets, dropped)
+    design = _assembled([*bases, *curves], offsets, dropped)
+    if not make_block:
+        return design, None
+    if len(counted) < len(frame):
+        return design, design.block(frame)
+    blocks += [basis.design(frame) for basis in curves if basis.names]
+    if not blocks:
+        return design, DenseBlock(np.zeros((len(frame), 0)))
+    return design, StackedBlock(blocks)  # type: ignore[arg-type]
 
 
 def _counted_rows(frame: pd.DataFrame, sample_weight: np.ndarray | None) -> pd.DataFrame:
@@ -213,10 +246,8 @@ def _parametric_term(terms: TermList) -> Parametric:
     return Parametric("", terms.intercept)
 
 
-def _identified(
-    basis: ParametricBasis, frame: pd.DataFrame
-) -> tuple[ParametricBasis, tuple[str, ...]]:
-    aliased = aliased_columns(basis.design(frame))
+def _identified(basis: ParametricBasis, X: Any) -> tuple[ParametricBasis, tuple[str, ...]]:
+    aliased = aliased_columns(basis.block(X))
     if not aliased:
         return basis, ()
     names = tuple(basis.names[j] for j in aliased)
@@ -226,7 +257,7 @@ def _identified(
         f"the columns {shown}{more} are linear combinations of the columns before them (a constant "
         "column is a multiple of the intercept) and are dropped from the model.",
         DataWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
     return basis.without(aliased), names
 

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from torch import nn
 
 from semistruct._validation import is_positive_whole
-from semistruct.design import build_design
+from semistruct.design import design_with_block
 from semistruct.estimators._deep_terms import draw_blueprint
 from semistruct.estimators._expanded import ExpandedRows
 from semistruct.estimators._input import resolve_device
@@ -148,16 +148,26 @@ def fit_model(
     if expanded is not None:
         rows, unit = expanded.frame, expanded.unit
         sample_weight = sample_weight[unit]
-    designs = tuple(
-        build_design(terms, rows, sample_weight, intercept=family.has_intercept)
+    built = [
+        design_with_block(
+            terms,
+            rows,
+            sample_weight,
+            intercept=family.has_intercept,
+            make_block=expanded is None,
+        )
         for terms in specification.terms
+    ]
+    designs = tuple(design for design, _ in built)
+    blocks = tuple(
+        expanded.block(design) if block is None and expanded is not None else block
+        for design, block in built
     )
-    read = (lambda design: design.block(rows)) if expanded is None else expanded.block
     problem = StructuredProblem(
         family=family,
         y=y,
         designs=designs,
-        blocks=tuple(read(design) for design in designs),
+        blocks=blocks,  # type: ignore[arg-type]
         offset=np.column_stack([design.offset(rows) for design in designs]),
         sample_weight=sample_weight,
     )

@@ -141,6 +141,13 @@ class Parametric(Term):
     def build(self, frame: pd.DataFrame) -> ParametricBasis:
         """Learn levels, contrasts and transformations from the training rows.
 
+        Raises as :meth:`build_with_columns` does.
+        """
+        return self.build_with_columns(frame)[0]
+
+    def build_with_columns(self, frame: pd.DataFrame) -> tuple[ParametricBasis, Any]:
+        """The basis, and what :meth:`ParametricBasis.block` makes the training rows' design of.
+
         Raises
         ------
         DataError
@@ -174,7 +181,7 @@ class Parametric(Term):
         names = tuple(name for _, own in columns for name in own)
         check_finite(X, names)
         ends = np.cumsum([0, *(len(own) for _, own in columns)]).tolist()
-        return ParametricBasis(
+        basis = ParametricBasis(
             formula=term.formula,
             intercept=term.intercept,
             levels=levels,
@@ -187,6 +194,7 @@ class Parametric(Term):
             sparse=sparse_columns(X),
             kept=tuple(range(len(names))),
         )
+        return basis, X
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,6 +285,12 @@ class ParametricBasis(Basis):
                 f"design has the columns {names}, expected {self.all_names}."
             )
         check_finite(X, names)
+        return self.block(X)
+
+    def block(self, X: Any) -> FactoredBlock:
+        """The columns in use of all columns ``X``, as a formula gives them."""
+        if not self.kept:
+            return DenseBlock(np.zeros((X.shape[0], 0)))
         return column_blocks(X, self.sparse, self.kept)
 
 
