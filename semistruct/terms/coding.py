@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -16,6 +16,7 @@ from formulaic.parser.types import Factor
 from formulaic.parser.types import Term as FormulaicTerm
 
 from semistruct.exceptions import DataError, SpecificationError
+from semistruct.terms._factored import Matrix
 from semistruct.terms._nodes import Call, Name, Node, to_text, walk
 from semistruct.terms._syntax import parse_tree
 from semistruct.terms._tokens import quote_name
@@ -179,10 +180,11 @@ def _codes(frame: pd.DataFrame, name: str, text: str, levels: Sequence[Any]) -> 
 
 def materialise(
     formula: str, intercept: bool, frame: pd.DataFrame, levels: Levels, state: dict[str, Any]
-) -> tuple[sp.csc_array, list[tuple[str, tuple[str, ...]]]]:
+) -> tuple[Matrix, list[tuple[str, tuple[str, ...]]]]:
     """Evaluate the factors ourselves and let formulaic code, cross and name them.
 
-    formulaic is handed values under the text of each factor, never an expression to evaluate.
+    formulaic is handed values under the text of each factor, never an expression to evaluate. A
+    formula of numbers alone has nothing to code: its columns are products, written in place.
     """
     products = products_of(formula)
     known = dict(levels)
@@ -206,6 +208,8 @@ def materialise(
             matrices[text] = FactorValues(value, kind="numerical", column_names=numbers)
         else:
             values[_lookup_key(text)] = np.broadcast_to(value, len(frame))
+    if not known and not matrices:
+        return _products(products, intercept, values, len(frame))
     spec = ModelSpec(
         formula=SimpleFormula(
             [FormulaicTerm([Factor("1", eval_method="literal")])] * intercept
@@ -234,8 +238,31 @@ def materialise(
     return sp.csc_array(matrix.__wrapped__, dtype=float), columns
 
 
-def check_finite(X: sp.csc_array, names: Sequence[str]) -> None:
+def _products(
+    products: Sequence[Sequence[Any]], intercept: bool, values: Mapping[str, Any], n: int
+) -> tuple[np.ndarray, list[tuple[str, tuple[str, ...]]]]:
+    """Columns that are products of numbers, with an intercept before them where asked for."""
+    X = np.empty((n, intercept + len(products)))
+    columns: list[tuple[str, tuple[str, ...]]] = []
+    if intercept:
+        X[:, 0] = 1.0
+        columns.append(("Intercept", ("Intercept",)))
+    for j, product in enumerate(products, start=int(intercept)):
+        texts = [_column_text(factor) for factor in product]
+        X[:, j] = values[_lookup_key(texts[0])]
+        for text in texts[1:]:
+            X[:, j] *= values[_lookup_key(text)]
+        name = ":".join(texts)
+        columns.append((name, (name,)))
+    return X, columns
+
+
+def check_finite(X: Matrix, names: Sequence[str]) -> None:
     """Raise :class:`DataError` naming the first column with a value that is not finite."""
+    if not sp.issparse(X):
+        if np.isfinite(X).all():
+            return
+        X = sp.csc_array(X)
     bad = np.flatnonzero(~np.isfinite(X.data))
     if bad.size:
         column = int(np.searchsorted(X.indptr, bad[0], side="right")) - 1
@@ -247,23 +274,29 @@ def check_finite(X: sp.csc_array, names: Sequence[str]) -> None:
         )
 
 
-def sparse_columns(X: sp.csc_array) -> tuple[bool, ...]:
+def sparse_columns(X: Matrix) -> tuple[bool, ...]:
     """Which columns of the training design are worth keeping sparse."""
-    sparse = np.diff(X.indptr) < SPARSE_SHARE * X.shape[0]
+    stored = np.diff(X.indptr) if sp.issparse(X) else np.count_nonzero(X, axis=0)
+    sparse = stored < SPARSE_SHARE * X.shape[0]
     if sparse.sum() <= FEW_COLUMNS:
         sparse[:] = False
     return tuple(sparse.tolist())
 
 
-def column_blocks(X: sp.csc_array, sparse: Sequence[bool], kept: Sequence[int]) -> FactoredBlock:
+def column_blocks(X: Matrix, sparse: Sequence[bool], kept: Sequence[int]) -> FactoredBlock:
     """The kept columns in their order: runs of dense and of sparse ones side by side."""
     blocks: list[FactoredBlock] = []
     start = 0
     for stop in range(1, len(kept) + 1):
         if stop < len(kept) and sparse[kept[stop]] == sparse[kept[start]]:
             continue
-        run = X[:, list(kept[start:stop])]
-        is_sparse = sparse[kept[start]]
-        blocks.append(SparseBlock(run.tocsr()) if is_sparse else DenseBlock(run.toarray()))
+        own = list(kept[start:stop])
+        if sparse[kept[start]]:
+            blocks.append(SparseBlock(sp.csr_array(X[:, own])))
+        elif sp.issparse(X):
+            blocks.append(DenseBlock(X[:, own].toarray()))
+        else:
+            whole = own == list(range(own[0], own[-1] + 1))
+            blocks.append(DenseBlock(X[:, own[0] : own[-1] + 1] if whole else X[:, own]))
         start = stop
     return blocks[0] if len(blocks) == 1 else StackedBlock(blocks)
