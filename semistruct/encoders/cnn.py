@@ -20,7 +20,12 @@ from semistruct.exceptions import SpecificationError
 
 __all__ = ["DEFAULT_AUGMENTATION", "CNNEncoder"]
 
-DEFAULT_AUGMENTATION: Mapping[str, Any] = {"hflip": "auto", "shift": 0.05}
+DEFAULT_AUGMENTATION: Mapping[str, Any] = {
+    "hflip": "auto",
+    "shift": 0.05,
+    "brightness": 0.12,
+    "contrast": 0.12,
+}
 
 
 class CNNEncoder(Encoder):
@@ -44,8 +49,9 @@ class CNNEncoder(Encoder):
         Probability that a cell's feature is set to zero before the last layer, in training.
     activation : {"silu", "relu", "gelu", "elu", "tanh"}
     augmentation : Augmentation or mapping of its options, optional
-        Random changes in training. By default shifts of up to 5 % of the side, and mirroring where
-        a model finds that mirror images say the same; ``{}`` for none.
+        Random changes in training. By default shifts of up to 5 % of the side, a little brightness
+        and contrast, and mirroring where a model finds that mirror images say the same; ``{}`` for
+        none.
     random_state : int, optional
         Seed of initial weights, dropout and augmentation; ``None`` uses torch's default generator.
 
