@@ -41,8 +41,8 @@ FORMULAS = {
     "table + all four, frozen 224": f"{TABLE} + frozen(photos)",
     "table + zipcode": f"{TABLE} + re(zipcode)",
 }
-# Options of the network were chosen on the folds of seeds 0 to 4, mirroring, dropout and jitter with a
-# look at 5 to 13; the models that depend on them are judged on others.
+# Options of the network were chosen on the folds of seeds 0 to 4, mirroring, dropout and jitter
+# with a look at 5 to 13; the models that depend on them are judged on others.
 SEEDS = range(5, 10)
 LATER_SEEDS = range(17, 22)
 LATER = ("table", "table + frontal", "table + frontal, permuted")
@@ -168,8 +168,8 @@ def summarise() -> None:
         "trained from scratch, 128 or 224 for the frozen one. Activation, length of training, "
         "repeats, the gate's threshold and augmentation were chosen among some twenty variants on "
         "the folds of seeds 0 to 4, mirroring, dropout and jitter with a look at 5 to 13. The "
-        "defaults (table + frontal) are judged on seeds 17 to 21, all else on 5 to 9: other folds, the "
-        "same houses. tuned: flips, brightness and contrast asked for.",
+        "defaults (table + frontal) are judged on seeds 17 to 21, all else on 5 to 9: other "
+        "folds, the same houses. tuned: flips, brightness and contrast asked for.",
     )
 
 

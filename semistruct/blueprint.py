@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,20 +15,53 @@ from semistruct.encoders import Augmentation, Encoder, FeatureEncoder, build_enc
 from semistruct.fusion import build_fusion
 from semistruct.modalities import Modality, Reader
 from semistruct.network import SemiStructuredNet, TermNetwork
-from semistruct.terms import DeepTerm
+from semistruct.terms import Basis, DeepTerm
 
-__all__ = ["SCALING_ROWS", "InputPlan", "NetworkBlueprint", "Slot", "TermPlan"]
+__all__ = ["SCALING_ROWS", "InputPlan", "NetworkBlueprint", "Slot", "TermPlan", "row_weights"]
 
 SCALING_ROWS = 2048
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Slot:
-    """One column of the deep scores: a deep term in the predictor of one parameter."""
+    """One column of the deep scores: a deep term in the predictor of one parameter.
+
+    Attributes
+    ----------
+    param : int
+        Position of the predictor.
+    term : DeepTerm
+    network : int
+        Position of the term network that reads it.
+    by : Basis or None
+        With ``by=`` the score is multiplied by a column of this basis; None for the constant.
+    column : int
+    """
 
     param: int
     term: DeepTerm
     network: int
+    by: Basis | None = None
+    column: int = 0
+
+    @property
+    def label(self) -> str:
+        """Of the term, with the column that multiplies it."""
+        return self.term.label if self.by is None else f"{self.term.label}.{self.column + 1}"
+
+
+def row_weights(slots: Sequence[Slot], frame: pd.DataFrame) -> np.ndarray | None:
+    """What multiplies the scores of every row, ``(n, T)``; None where nothing does."""
+    if all(slot.by is None for slot in slots):
+        return None
+    weights = np.ones((len(frame), len(slots)))
+    designs: dict[int, np.ndarray] = {}
+    for t, slot in enumerate(slots):
+        if slot.by is not None:
+            if id(slot.by) not in designs:
+                designs[id(slot.by)] = slot.by.design(frame).dense()
+            weights[:, t] = designs[id(slot.by)][:, slot.column]
+    return weights
 
 
 @dataclass(frozen=True)

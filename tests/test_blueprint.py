@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 import semistruct as ss
+from semistruct.blueprint import row_weights
 from semistruct.encoders import CNNEncoder, FeatureEncoder, MLPEncoder, ModuleEncoder
 from semistruct.estimators._deep_terms import draw_blueprint
 from semistruct.fusion import FUSIONS
-from semistruct.terms import cnn, deep, encoder, mlp
+from semistruct.terms import cnn, deep, encoder, linear, mlp
 from tests._deep import frozen, picture_table
 
 N = 90
@@ -164,6 +165,11 @@ def test_terms_that_cannot_be(frame, term, message):
         network(draw_blueprint([[term]], frame), frame)
 
 
-def test_an_effect_that_varies_is_not_offered_here(frame):
-    with pytest.raises(ss.UnsupportedCombinationError, match="by="):
-        draw_blueprint([[cnn("scan", by=ss.s("x"))]], frame)
+def test_an_effect_may_vary_with_a_column(frame):
+    blueprint = draw_blueprint([[cnn("scan", by=linear("x"))]], frame)
+    assert len(blueprint.plans) == 1
+    assert [slot.label for slot in blueprint.slots] == ["cnn(scan, by=x)", "cnn(scan, by=x).1"]
+    weights = row_weights(blueprint.slots, frame)
+    np.testing.assert_array_equal(weights[:, 0], 1.0)
+    np.testing.assert_array_equal(weights[:, 1], frame["x"])
+    assert row_weights(draw_blueprint([[cnn("scan")]], frame).slots, frame) is None

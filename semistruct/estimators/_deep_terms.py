@@ -12,7 +12,7 @@ from torch import nn
 from semistruct._registry import lookup
 from semistruct.blueprint import SCALING_ROWS, InputPlan, NetworkBlueprint, Slot, TermPlan
 from semistruct.encoders import ENCODERS, ModuleEncoder, build_encoder
-from semistruct.exceptions import SpecificationError, UnsupportedCombinationError
+from semistruct.exceptions import SpecificationError
 from semistruct.fusion import build_fusion
 from semistruct.modalities import (
     FeatureReader,
@@ -20,7 +20,7 @@ from semistruct.modalities import (
     column_reader,
     table_reader,
 )
-from semistruct.terms import DeepTerm
+from semistruct.terms import Basis, DeepTerm
 from semistruct.terms.measurement import is_tensor
 
 __all__ = ["draw_blueprint"]
@@ -36,6 +36,7 @@ def draw_blueprint(
     *,
     encoders: Mapping[str, nn.Module] | None = None,
     share_encoders: bool = False,
+    rows: pd.DataFrame | None = None,
 ) -> NetworkBlueprint:
     """Learn from the training rows how the deep terms of every parameter read their columns.
 
@@ -47,6 +48,8 @@ def draw_blueprint(
         The user's own encoders by the names used in the formula.
     share_encoders : bool
         Whether equal terms of two parameters are read by one network.
+    rows : DataFrame, optional
+        The rows of the likelihood, where these are not those of ``frame``; ``by=`` reads them.
 
     Raises
     ------
@@ -61,20 +64,22 @@ def draw_blueprint(
     shared: dict[DeepTerm, int] = {}
     for k, terms in enumerate(deep):
         for term in terms:
-            if term.by is not None:
-                raise UnsupportedCombinationError(
-                    f"{term.label}: an effect of a picture that varies with a covariate needs a "
-                    "survival head with that covariate; leave out by= here."
-                )
+            by = None if term.by is None else term.by.build(frame if rows is None else rows)
             if share_encoders and term in shared:
-                slots.append(Slot(k, term, shared[term]))
+                slots += _slots(k, term, shared[term], by)
                 continue
             plan, needed = _plan_term(term, frame, dict(encoders or {}))
             readers.update(needed)
             plans.append(plan)
             shared[term] = len(plans) - 1
-            slots.append(Slot(k, term, len(plans) - 1))
+            slots += _slots(k, term, len(plans) - 1, by)
     return NetworkBlueprint(readers, tuple(plans), tuple(slots))
+
+
+def _slots(k: int, term: DeepTerm, network: int, by: Basis | None) -> list[Slot]:
+    """The term's score as it is, and times every column of ``by``."""
+    columns = 0 if by is None else len(by.names)
+    return [Slot(k, term, network), *(Slot(k, term, network, by, j) for j in range(columns))]
 
 
 def _plan_term(

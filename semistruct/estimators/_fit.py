@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from torch import nn
 
 from semistruct._validation import is_positive_whole
+from semistruct.blueprint import row_weights
 from semistruct.design import design_with_block
 from semistruct.estimators._deep_terms import draw_blueprint
 from semistruct.estimators._expanded import ExpandedRows
@@ -188,6 +189,7 @@ def fit_model(
         frame,
         encoders=options.encoders,
         share_encoders=options.share_encoders,
+        rows=rows,
     )
     modalities = {name: read.in_memory() for name, read in blueprint.read(frame).items()}
     keys = [reader.keys(frame) for reader in blueprint.readers.values()]
@@ -199,6 +201,7 @@ def fit_model(
         modalities,
         noise_scale(problem, marginal, blueprint.slots, unit),
         unit,
+        row_weights(blueprint.slots, rows),
     )
     groups = deep_problem.gather(groups)
     solver = RidgeSolver() if blueprint.is_linear else GradientSolver(options.training)

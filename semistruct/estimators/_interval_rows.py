@@ -122,8 +122,9 @@ class IntervalEstimator(SurvivalEstimator):
         n = len(frame)
         rows = replace(grid, unit=np.arange(n), cell=np.full(n, grid.cell[j]))
         table = rows.frame.set_axis(frame.index, axis=0)
-        scores = self.fit_.scores(frame, self._device())
-        return self.fit_.predictor.contributions(table, self.family_.param_names, scores)
+        scores = self.fit_.unit_scores(frame, self._device())
+        own = None if scores is None else self._weighted(scores, rows)
+        return self.fit_.predictor.contributions(table, self.family_.param_names, own)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Harrell's concordance of :meth:`predict` with the follow-up; events of any cause count.
@@ -216,7 +217,7 @@ class IntervalEstimator(SurvivalEstimator):
     def _log_hazards(self, frame: pd.DataFrame) -> np.ndarray:
         """Predictors ``(K, n, J)``."""
         n, J = len(frame), len(self.intervals_)
-        scores = self.fit_.scores(frame, self._device())
+        scores = self.fit_.unit_scores(frame, self._device())
         found = np.empty((len(self.causes_), n, J))
         step = max(1, _CHUNK // J)
         for start in range(0, n, step):
@@ -230,10 +231,16 @@ class IntervalEstimator(SurvivalEstimator):
         columns = []
         for cause in self._separately():
             grid = self._grid(frame, cause)
-            own = None if scores is None else scores[grid.unit]
+            own = None if scores is None else self._weighted(scores, grid)
             eta = self.fit_.predictor.eta(grid, own)  # (n J, K or 1)
             columns.append(eta.reshape(len(frame), J, -1))
         return np.moveaxis(np.concatenate(columns, axis=2), 2, 0)
+
+    def _weighted(self, scores: np.ndarray, rows: ExpandedRows) -> np.ndarray:
+        """Scores of subjects as they enter the predictors of their intervals."""
+        if all(slot.by is None for slot in self.fit_.deep.slots):  # type: ignore[union-attr]
+            return scores[rows.unit]
+        return self.fit_.weighted(scores[rows.unit], rows.frame)
 
     def _separately(self) -> tuple[int, ...]:
         """Causes whose rows have to be evaluated on their own."""
@@ -250,7 +257,7 @@ class IntervalEstimator(SurvivalEstimator):
         used = fit.marginal if fit.deep is None else fit.deep.fit
         kind = self.cov_type or ("cluster" if self.specification_.cluster else "model")
         V = covariance(used, fit.problem, kind, cluster=fit.cluster)
-        scores = fit.scores(frame, self._device())
+        scores = fit.unit_scores(frame, self._device())
         P = len(used.beta)
         step = max(1, _DENSE // (max(J, n_times) * P))
         for start in range(0, len(frame), step):
@@ -309,11 +316,15 @@ def _tabular(specification: Specification) -> tuple[str, ...]:
         dict.fromkeys(
             name
             for terms in specification.terms
-            for term in (*terms.structured, *terms.offsets)
+            for term in (*terms.structured, *terms.offsets, *_by_terms(terms.deep))
             for name in term.reads
             if name not in TIME_COLUMNS
         )
     )
+
+
+def _by_terms(deep: Any) -> list[Any]:
+    return [term.by for term in deep if term.by is not None]
 
 
 def _check_names(specification: Specification, frame: pd.DataFrame) -> None:

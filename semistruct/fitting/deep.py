@@ -170,7 +170,7 @@ def _orthogonalise(
     after = block.matvec(projection.absorb(beta, np.ones(1))) + left + projection.shift(np.ones(1))
     if np.abs(before - after).max() > _REPARAMETRISATION_TOL * max(1.0, np.abs(before).max()):
         raise SemistructError(
-            f"{slot.term.label}: moving its shadow into the coefficients changed the predictor by "
+            f"{slot.label}: moving its shadow into the coefficients changed the predictor by "
             f"{np.abs(before - after).max():.2g}. Please report this with the data."
         )
     return projection, np.where(present, left, 0.0)

@@ -213,6 +213,8 @@ class _JointModel:
         self.strata = self.family.batch_strata(structured.y)
         self.offset = self._tensor(structured.offset)
         self.weight = self._tensor(structured.sample_weight)
+        weights = problem.row_weights
+        self.row_weights = None if weights is None else self._tensor(weights)
         self.white = _white_designs(problem)
         trained = {slot.param for slot in problem.blueprint.slots}
         self.b = [
@@ -228,6 +230,8 @@ class _JointModel:
         scores = self.net.scores(Batch.read(self.problem.modalities, units, self.device))
         if place is not None:
             scores = scores[torch.from_numpy(place).to(self.device)]
+        if self.row_weights is not None:
+            scores = scores * self.row_weights[rows]
         columns = [
             self._tensor(white.rows(rows)) @ b for white, b in zip(self.white, self.b, strict=True)
         ]

@@ -86,6 +86,8 @@ class DeepProblem:
     unit : (n,) int array, optional
         Row of the modalities that each row reads, where several rows (the intervals of a subject)
         share one: its picture is then encoded once for all of them. By default the same rows.
+    row_weights : (n, T) array, optional
+        What multiplies the scores of every row, for effects that vary; by default nothing.
     """
 
     structured: StructuredProblem
@@ -94,6 +96,7 @@ class DeepProblem:
     modalities: Mapping[str, Modality]
     scale: np.ndarray
     unit: np.ndarray | None = None
+    row_weights: np.ndarray | None = None
 
     def units(self, rows: np.ndarray) -> np.ndarray:
         """Units that the rows read, each once; the rows themselves where they are the same."""
@@ -120,7 +123,9 @@ class DeepProblem:
         """Deep scores ``(len(rows), T)``; every unit is encoded once."""
         units = self.units(rows)
         scores = predict_scores(net, self.modalities, units)
-        return scores if self.unit is None else scores[np.searchsorted(units, self.unit[rows])]
+        if self.unit is not None:
+            scores = scores[np.searchsorted(units, self.unit[rows])]
+        return scores if self.row_weights is None else scores * self.row_weights[rows]
 
     @cached_property
     def _by_unit(self) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from semistruct.blueprint import NetworkBlueprint
+from semistruct.blueprint import NetworkBlueprint, row_weights
 from semistruct.exceptions import SemistructError
 from semistruct.fitting.deep import DeepFit
 from semistruct.fitting.structured import StructuredFit, StructuredProblem
@@ -70,7 +70,7 @@ class ModelFit:
             fit = self.deep.fit
             columns = tuple(
                 ScoreColumn(
-                    slot.term.label,
+                    slot.label,
                     slot.param,
                     projection.G,
                     float(projection.center[0]),
@@ -87,10 +87,20 @@ class ModelFit:
         return Predictor(self.problem.designs, beta, columns)
 
     def scores(self, frame: pd.DataFrame, device: str = "cpu") -> np.ndarray | None:
-        """Raw deep scores ``(n, T)``, averaged over the members, NaN where the picture is missing.
+        """Raw deep scores ``(n, T)`` as they enter the predictors, NaN without the picture.
 
         None when no deep term is used in predictions, so that no picture has to be read.
         """
+        scores = self.unit_scores(frame, device)
+        return None if scores is None else self.weighted(scores, frame)
+
+    def weighted(self, scores: np.ndarray, frame: pd.DataFrame) -> np.ndarray:
+        """Scores of the units that the rows of ``frame`` read, as they enter the predictors."""
+        weights = row_weights(() if self.deep is None else self.deep.slots, frame)
+        return scores if weights is None else scores * weights
+
+    def unit_scores(self, frame: pd.DataFrame, device: str = "cpu") -> np.ndarray | None:
+        """Raw deep scores ``(n, T)`` of pictures, averaged over the members, before ``by=``."""
         if self.deep is None or self.blueprint is None or not self.deep.calibration.gamma.any():
             return None
         modalities = self.blueprint.read(frame)

@@ -14,8 +14,8 @@ from semistruct.fitting.augmented import fix_smoothing, take_rows, with_columns
 from semistruct.fitting.members import DeepProblem, Member, MemberSolver
 from semistruct.fitting.structured import fit_structured
 from semistruct.network import SemiStructuredNet, predict_latents
-from semistruct.terms import DenseBlock, IndexedBlock
-from semistruct.terms.blocks import FactoredBlock
+from semistruct.terms import DenseBlock, IndexedBlock, StackedBlock
+from semistruct.terms.blocks import FactoredBlock, ScaledBlock
 
 __all__ = ["RidgeSolver"]
 
@@ -50,7 +50,7 @@ class RidgeSolver(MemberSolver):
         units = problem.units(rows)
         net = problem.blueprint.make(problem.modalities, units, problem.scale, random_state)
         axes, features, labels, ridge = _rotated_features(problem, net, units)
-        columns = [_gathered(problem, found, units, rows) for found in features]
+        columns = _columns(problem, features, units, rows)
         smooth = fix_smoothing(problem.structured, problem.start.smoothing)
         extended = with_columns(take_rows(smooth, rows), columns, labels, ridge)
         fit = fit_structured(extended)
@@ -71,7 +71,7 @@ class RidgeSolver(MemberSolver):
 
 def _rotated_features(
     problem: DeepProblem, net: SemiStructuredNet, units: np.ndarray
-) -> tuple[list[np.ndarray], list[np.ndarray], list[list[str]], list[list[slice]]]:
+) -> tuple[list[np.ndarray], list[list[np.ndarray]], list[list[str]], list[list[slice]]]:
     """Principal axes of every slot's features, and the columns they give each predictor."""
     latents = predict_latents(net, problem.modalities, units)
     K = len(problem.structured.designs)
@@ -88,18 +88,27 @@ def _rotated_features(
         start = sum(column.shape[1] for column in columns[slot.param])
         axes.append(axis)
         columns[slot.param].append(features @ axis)
-        labels[slot.param] += [f"{slot.term.label}[{j}]" for j in range(axis.shape[1])]
+        labels[slot.param] += [f"{slot.label}[{j}]" for j in range(axis.shape[1])]
         if axis.shape[1]:
             ridge[slot.param].append(slice(start, start + axis.shape[1]))
-    empty = np.zeros((len(units), 0))
-    return axes, [np.hstack([empty, *found]) for found in columns], labels, ridge
+    return axes, columns, labels, ridge
 
 
-def _gathered(
-    problem: DeepProblem, features: np.ndarray, units: np.ndarray, rows: np.ndarray
-) -> FactoredBlock:
-    """Columns of the rows from those of the units they read."""
-    block = DenseBlock(features)
-    if problem.unit is None:
-        return block
-    return IndexedBlock(block, np.searchsorted(units, problem.unit[rows]))
+def _columns(
+    problem: DeepProblem, features: list[list[np.ndarray]], units: np.ndarray, rows: np.ndarray
+) -> list[FactoredBlock]:
+    """Columns of the rows from the features of the units they read, for every predictor."""
+    slots = iter(np.argsort([slot.param for slot in problem.blueprint.slots], kind="stable"))
+    found: list[FactoredBlock] = []
+    for pieces in features:
+        blocks: list[FactoredBlock] = [DenseBlock(np.zeros((len(rows), 0)))]
+        for piece in pieces:
+            block: FactoredBlock = DenseBlock(piece)
+            if problem.unit is not None:
+                block = IndexedBlock(block, np.searchsorted(units, problem.unit[rows]))
+            slot = next(slots)
+            if problem.row_weights is not None:
+                block = ScaledBlock(block, problem.row_weights[rows, slot])
+            blocks.append(block)
+        found.append(StackedBlock(blocks))
+    return found

@@ -125,7 +125,7 @@ def _deep_table(fit: ModelFit) -> pd.DataFrame:
     names = fit.problem.family.param_names
     table = deep.calibration.table.copy()
     table.index = pd.MultiIndex.from_tuples(
-        [(names[slot.param], slot.term.label) for slot in deep.slots]
+        [(names[slot.param], slot.label) for slot in deep.slots]
     )
     weight = fit.problem.sample_weight
     spread = [np.sqrt(np.average(column**2, weights=weight)) for column in deep.scores.T]
@@ -143,7 +143,7 @@ def _notes(fit: ModelFit, estimand: Estimand) -> list[str]:
             f"are out-of-fold, over {len(fit.deep.crossfit.members)} cross-fitted network(s)."
         )
         closed = [
-            slot.term.label
+            slot.label
             for slot, gamma in zip(fit.deep.slots, fit.deep.calibration.gamma, strict=True)
             if not gamma > 0
         ]

@@ -185,6 +185,8 @@ def _deep_panels(fit: ModelFit) -> list[_Panel]:
     names = fit.problem.family.param_names
     panels, strips = [], []
     for number, slot in enumerate(fit.deep.slots):
+        if slot.by is not None:  # drawn with the term's own score
+            continue
         label = f"{names[slot.param]}: {slot.term.label}"
         panels.append(_Panel(label, partial(plot_scores, fit, number)))
         reader = image_reader(fit, number)

@@ -67,7 +67,7 @@ class DeepTerm(Addend):
     def label(self) -> str:  # type: ignore[override]
         """``"cnn(frontal)"``, with ``by=`` where there is one."""
         inside = ", ".join([*self.variables, *_selections(self.selectors)])
-        by = "" if self.by is None else f", by={self.by.label}"
+        by = "" if self.by is None else f", by={getattr(self.by, 'formula', self.by.label)}"
         return f"{self.encoder}({inside}{by})"
 
     @property

@@ -218,6 +218,36 @@ def test_figures_are_drawn(with_pictures):
     assert len(model.plot().axes) >= 3
 
 
+def test_the_effect_of_a_picture_may_vary_with_time():
+    rng = np.random.default_rng(5)
+    frame, _, bright = survival_data(600, seed=5)
+    # Bright pictures raise the hazard four times, but after time one only.
+    first = rng.exponential(1.2, 600)
+    later = 1 + rng.exponential(1.2, 600) / np.where(bright, 4.0, 1.0)
+    time = np.where(first < 1, first, later)
+    limit = rng.uniform(0.5, 4.0, 600)
+    y = ss.Surv(np.minimum(time, limit), time <= limit)
+    model = ss.PAMM(
+        "s(tend, k=5) + cnn(scan, by=s(tend, k=4))",
+        cuts=12,
+        n_folds=2,
+        n_repeats=1,
+        progress=False,
+        random_state=0,
+    ).fit(frame, y)
+    assert [slot.label for slot in model.fit_.deep.slots][:2] == [
+        "cnn(scan, by=s(tend))",
+        "cnn(scan, by=s(tend)).1",
+    ]
+    log_hazard = np.log(model.predict_hazard(frame, [0.3, 2.0]).to_numpy())
+    early, late = (row[bright].mean() - row[~bright].mean() for row in log_hazard)
+    assert abs(early) < 0.6 and late > early + 0.5
+    alone = model.predict_hazard(frame.iloc[[3]], [0.3, 2.0]).to_numpy()[:, 0]
+    assert_allclose(np.log(alone), log_hazard[:, 3], rtol=1e-5)
+    sums = model.term_contributions(frame, time=2.0).sum(axis=1)
+    assert_allclose(sums, log_hazard[1], rtol=1e-5, atol=1e-6)
+
+
 def test_one_network_for_all_causes():
     frame, y, _ = survival_data(causes=2)
     model = ss.PAMM(
