@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.utils.validation import check_is_fitted
 
 from semistruct.estimators._base import SemiStructuredEstimator
 from semistruct.evaluation.concordance import concordance_index
@@ -163,6 +164,36 @@ class SurvivalEstimator(SemiStructuredEstimator):
         survival = np.vstack([np.ones(len(frame)), np.exp(-self._hazards(frame, jumps))])
         lengths = np.diff(np.concatenate([[0.0], jumps, [time]]))
         return pd.Series(lengths @ survival, index=frame.index)
+
+    def hazard_ratios(self, level: float = 0.95) -> pd.DataFrame:
+        """Parametric coefficients in the columns of lifelines' summary.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by ``covariate``, with several causes by parameter and coefficient: ``coef``, ``exp(coef)``, ``se(coef)``, limits of both, ``z``,
+            ``p``, ``-log2(p)``.
+        """
+        check_is_fitted(self)
+        effects = self.effects(level=level)
+        effects = effects[effects.index.get_level_values(1) != "Intercept"]
+        if len(self.family_.param_names) == 1:
+            effects = effects.droplevel(0).rename_axis("covariate")
+        shown = f"{100 * level:g}%"
+        return pd.DataFrame(
+            {
+                "coef": effects["coef"],
+                "exp(coef)": np.exp(effects["coef"]),
+                "se(coef)": effects["se"],
+                f"coef lower {shown}": effects["lower"],
+                f"coef upper {shown}": effects["upper"],
+                f"exp(coef) lower {shown}": np.exp(effects["lower"]),
+                f"exp(coef) upper {shown}": np.exp(effects["upper"]),
+                "z": effects["z"],
+                "p": effects["p"],
+                "-log2(p)": -np.log2(effects["p"].clip(lower=np.finfo(float).tiny)),
+            }
+        )
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Harrell's concordance of :meth:`predict` with the follow-up, within strata.

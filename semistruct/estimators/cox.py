@@ -214,32 +214,6 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
         check_is_fitted(self)
         return proportional_hazards_test(self.fit_, transform)
 
-    def hazard_ratios(self, level: float = 0.95) -> pd.DataFrame:
-        """Parametric coefficients in the columns of lifelines' summary.
-
-        Returns
-        -------
-        DataFrame
-            Indexed by ``covariate``: ``coef``, ``exp(coef)``, ``se(coef)``, limits of both, ``z``,
-            ``p``, ``-log2(p)``.
-        """
-        effects = self.effects(level=level).droplevel(0)
-        shown = f"{100 * level:g}%"
-        return pd.DataFrame(
-            {
-                "coef": effects["coef"],
-                "exp(coef)": np.exp(effects["coef"]),
-                "se(coef)": effects["se"],
-                f"coef lower {shown}": effects["lower"],
-                f"coef upper {shown}": effects["upper"],
-                f"exp(coef) lower {shown}": np.exp(effects["lower"]),
-                f"exp(coef) upper {shown}": np.exp(effects["upper"]),
-                "z": effects["z"],
-                "p": effects["p"],
-                "-log2(p)": -np.log2(effects["p"].clip(lower=np.finfo(float).tiny)),
-            }
-        ).rename_axis("covariate")
-
     @property
     def baseline_cumulative_hazard_(self) -> pd.DataFrame:
         """Cumulative hazard at predictor zero: one column for each stratum."""

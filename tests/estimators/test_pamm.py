@@ -280,6 +280,15 @@ def test_without_a_formula_every_column_and_a_smooth_baseline():
     assert {"s(tend)", "age", "group"} <= set(model.edf_["hazard"].index)
 
 
+def test_hazard_ratios_have_the_columns_of_lifelines(competing):
+    frame, y, model = competing
+    several = model.hazard_ratios()
+    assert list(several.index) == [("hazard_1", "age"), ("hazard_2", "age")]
+    one = ss.PAMM("s(tend, k=4) + age", cuts=6).fit(frame, y.of_cause(1)).hazard_ratios()
+    assert list(one.index) == ["age"] and one.index.name == "covariate"
+    assert_allclose(one["exp(coef)"], np.exp(one["coef"]))
+
+
 def test_weights_of_zero_are_absent_rows():
     frame, y, _ = survival_data()
     keep = np.arange(N) % 3 > 0
