@@ -171,8 +171,8 @@ class SurvivalEstimator(SemiStructuredEstimator):
         Returns
         -------
         DataFrame
-            Indexed by ``covariate``, with several causes by parameter and coefficient: ``coef``, ``exp(coef)``, ``se(coef)``, limits of both, ``z``,
-            ``p``, ``-log2(p)``.
+            Indexed by ``covariate``, with several causes by parameter and coefficient: ``coef``,
+            ``exp(coef)``, ``se(coef)``, limits of both, ``z``, ``p``, ``-log2(p)``.
         """
         check_is_fitted(self)
         effects = self.effects(level=level)
