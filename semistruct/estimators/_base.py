@@ -171,7 +171,7 @@ class SemiStructuredEstimator(ReportingMixin, BaseEstimator):
         self.history_ = (
             fitted.deep.crossfit.history
             if fitted.deep is not None
-            else pd.DataFrame(columns=["epoch", "train_loss", "stop_loss", "member"])
+            else pd.DataFrame(columns=["epoch", "train_loss", "held_out_loss", "member"])
         )
 
     def _groups(

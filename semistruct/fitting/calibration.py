@@ -9,12 +9,9 @@ import numpy as np
 import pandas as pd
 
 from semistruct.fitting.augmented import fix_smoothing, take_rows, with_columns, with_offset
-from semistruct.fitting.folds import make_folds
 from semistruct.fitting.structured import StructuredFit, StructuredProblem, fit_structured
 
 __all__ = ["Calibration", "calibrate"]
-
-_NESTED_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,6 @@ def calibrate(
     fold: np.ndarray,
     groups: np.ndarray,
     gate: bool = True,
-    rng: np.random.Generator,
 ) -> Calibration:
     """Slopes of the orthogonalised deep scores, with the structured coefficients profiled.
 
@@ -65,13 +61,11 @@ def calibrate(
     rows : (m,) int array
         Rows whose score comes from a network that did not see them.
     fold : (n,) int array
-        Folds of the cross-fit, reused for the nested estimate; a single fold is split anew.
+        Parts of the honest rows, reused for the nested estimate.
     groups : (n,) int array
         Rows that belong together, for the standard error of a gain.
     gate : bool
         False keeps every slot with its slope.
-    rng : Generator
-        Splits a single fold.
 
     Notes
     -----
@@ -86,12 +80,7 @@ def calibrate(
     """
     T = scores.shape[1]
     fixed = fix_smoothing(problem, start.smoothing)
-    inner = fold[rows]
-    if len(np.unique(inner)) < 2:
-        _, codes = np.unique(groups[rows], return_inverse=True)
-        n_groups = int(codes.max()) + 1
-        inner = make_folds(codes, min(_NESTED_FOLDS, n_groups), rng)
-    nested = _Nested(take_rows(fixed, rows), scores[rows], raw[rows], tuple(params), inner)
+    nested = _Nested(take_rows(fixed, rows), scores[rows], raw[rows], tuple(params), fold[rows])
     alive = [t for t in range(T) if np.ptp(raw[rows, t]) > 0]
     gains = {t: (0.0, 0.0) for t in range(T)}
     while alive:

@@ -11,14 +11,15 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from semistruct.exceptions import DataError
+from semistruct.fitting.choice import ChosenEpochs, choose_epochs
 from semistruct.fitting.folds import make_folds, split_groups
-from semistruct.fitting.members import DeepProblem, Member, MemberSolver
+from semistruct.fitting.members import Course, DeepProblem, Member, MemberSolver
 from semistruct.fitting.mirroring import mirrored_inputs
 
 __all__ = ["CrossFit", "cross_fit"]
 
-_STOP_SHARE = 1 / 6
 _HELD_OUT_SHARE = 0.2
+_PARTS = 5  # of the held-out rows of a single fold
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,13 @@ class CrossFit:
     ----------
     members : tuple of Member
     scores : (n, T) array
-        From the members that neither trained nor stopped on the row; with a single fold, from all
-        members, so that only the rows in ``honest`` were unseen by them.
+        From the members that did not train on the row, at the epoch that other rows chose; with a
+        single fold, from all members, so that only the rows in ``honest`` were unseen by them.
     honest : (n,) bool array
         Rows whose score comes from a network that did not see them.
     fold : (n,) int array
-        Fold of each row; ``-1`` for rows that are not honest or have weight zero.
+        Fold of each row, with a single fold the part of the held-out rows; ``-1`` for rows that
+        are not honest or have weight zero.
     history : DataFrame
         The members' histories with a column ``member``.
     mirrored : tuple of str
@@ -73,8 +75,8 @@ def cross_fit(
     n_folds : int
         With 1, a single fifth of the rows is held out.
     n_repeats : int
-        Members per fold, with stopping rows and seeds of their own; their scores are averaged,
-        which takes out what is luck in a single one.
+        Members per fold, with seeds of their own; their scores are averaged, which takes out what
+        is luck in a single one.
     random_state : SeedSequence
         Every member has a seed of its own, so that ``n_jobs`` does not change the result.
     n_jobs : int, optional
@@ -86,36 +88,39 @@ def cross_fit(
     ------
     DataError
         If there are fewer than three groups of rows with positive weight, the least for training,
-        stopping and scoring.
+        choosing an epoch and scoring.
     """
-    n = len(problem.structured.y)
     used = np.flatnonzero(problem.structured.sample_weight > 0)
     n_groups = len(np.unique(groups[used]))
     if n_groups < 3:
         raise DataError(
-            f"a deep term needs at least 3 independent groups of rows to train, stop and score; "
+            f"a deep term needs at least 3 independent groups of rows to train, choose and score; "
             f"there are {n_groups} (rows that share a subject or a picture are one group)."
         )
     fold_seed, member_seed = random_state.spawn(2)
     rng = np.random.default_rng(fold_seed)
-    fold = np.full(n, -1)
+    fold = np.full(len(problem.structured.y), -1)
     if n_folds == 1:
-        _, held_out = split_groups(used, groups, _HELD_OUT_SHARE, rng)
-        fold[held_out] = 0
+        train, held_out = split_groups(used, groups, _HELD_OUT_SHARE, rng)
+        fold[held_out] = _split(groups[held_out], _PARTS, rng)
+        splits = [(train, held_out)]
     else:
-        _, codes = np.unique(groups[used], return_inverse=True)
-        fold[used] = make_folds(codes, min(n_folds, n_groups), rng)
-    n_used = int(fold.max()) + 1
-    scored = [number for number in range(n_used) for _ in range(n_repeats)]
-    tasks = []
-    for number, seed in zip(scored, member_seed.spawn(len(scored)), strict=True):
-        train, stop = split_groups(used[fold[used] != number], groups, _STOP_SHARE, rng)
-        tasks.append((train, stop, seed))
-    unseen = [np.arange(n) if n_used == 1 else np.flatnonzero(fold == number) for number in scored]
-    members, mirrored = _train(problem, solver, tasks, fold, n_repeats, n_jobs, progress)
-    scores = np.zeros((n, len(problem.blueprint.slots)))
-    for rows, member in zip(unseen, members, strict=True):
-        scores[rows] += problem.scores(member.net, rows) / n_repeats
+        fold[used] = _split(groups[used], n_folds, rng)
+        splits = [
+            (used[fold[used] != number], used[fold[used] == number])
+            for number in range(fold.max() + 1)
+        ]
+    seeds = iter(member_seed.spawn(len(splits) * n_repeats))
+    tasks = [[(*split, next(seeds)) for _ in range(n_repeats)] for split in splits]
+    courses, mirrored = _train(problem, solver, tasks, fold, n_jobs, progress)
+    chosen = choose_epochs(problem, courses, [rows for _, rows in splits], fold)
+    members = tuple(course.member(chosen.final) for own in courses for course in own)
+    scores = np.zeros((len(fold), len(problem.blueprint.slots)))
+    if len(splits) == 1:
+        seen = np.flatnonzero(fold < 0)
+        scores[seen] = np.mean([problem.scores(member.net, seen) for member in members], axis=0)
+    for own, (_, rows) in zip(courses, splits, strict=True):
+        scores[rows] = _unseen_scores(problem, own, rows, fold[rows], chosen)
     history = pd.concat(
         [member.history.assign(member=number) for number, member in enumerate(members)],
         ignore_index=True,
@@ -126,43 +131,68 @@ def cross_fit(
 _Task = tuple[np.ndarray, np.ndarray, np.random.SeedSequence]
 
 
+def _split(groups: np.ndarray, n_parts: int, rng: np.random.Generator) -> np.ndarray:
+    """Part of every row, at most as many as there are groups."""
+    _, codes = np.unique(groups, return_inverse=True)
+    return make_folds(codes, min(n_parts, int(codes.max()) + 1), rng)
+
+
+def _unseen_scores(
+    problem: DeepProblem,
+    courses: Sequence[Course],
+    rows: np.ndarray,
+    part: np.ndarray,
+    chosen: ChosenEpochs,
+) -> np.ndarray:
+    """Mean scores ``(m, T)`` of held-out rows, each part at the epoch the others chose."""
+    found = np.zeros((len(rows), len(problem.blueprint.slots)))
+    for number in np.unique(part):
+        at = [course.scores[course.round_of(chosen.of_part[number])] for course in courses]
+        mean = problem.spread(np.mean(at, axis=0, dtype=float), problem.units(rows), rows)
+        found[part == number] = mean[part == number]
+    return found
+
+
 def _train(
     problem: DeepProblem,
     solver: MemberSolver,
-    tasks: Sequence[_Task],
+    tasks: Sequence[Sequence[_Task]],
     fold: np.ndarray,
-    n_repeats: int,
     n_jobs: int | None,
     progress: bool,
-) -> tuple[tuple[Member, ...], tuple[str, ...]]:
-    """Members of all tasks, and the inputs that were mirrored.
+) -> tuple[list[list[Course]], tuple[str, ...]]:
+    """Courses of all tasks of every split, and the inputs that were mirrored.
 
-    Where that is open the first member of every fold is trained without; if these find that mirror
-    images say the same, all are trained with them, else the others join the first ones.
+    Where that is open the first network of every split is trained without; if these find that
+    mirror images say the same, all are trained with them, else the others join the first ones.
     """
+    n_repeats = len(tasks[0])
+    every = [task for own in tasks for task in own]
     with tqdm(
-        total=len(tasks),
+        total=len(every),
         desc="deep terms",
         unit="network",
         disable=not progress,
         bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
     ) as bar:
         if not problem.blueprint.undecided():
-            return tuple(_train_all(problem, solver, tasks, n_jobs, bar)), ()
-        pilots = list(_train_all(problem, solver, tasks[::n_repeats], n_jobs, bar))
-        held_out = [np.flatnonzero(fold == number) for number in range(len(pilots))]
-        mirrored = mirrored_inputs(problem, pilots, held_out)
+            courses = _train_all(problem, solver, every, n_jobs, bar)
+            return [[next(courses) for _ in own] for own in tasks], ()
+        pilots = list(_train_all(problem, solver, every[::n_repeats], n_jobs, bar))
+        held_out = [own[0][1] for own in tasks]
+        chosen = choose_epochs(problem, [[pilot] for pilot in pilots], held_out, fold)
+        mirrored = mirrored_inputs(
+            problem, [pilot.member(chosen.final) for pilot in pilots], held_out
+        )
         if mirrored:
             bar.total += len(pilots)
             decided = replace(problem.blueprint, mirrored=frozenset(mirrored))
             again = replace(problem, blueprint=decided)
-            return tuple(_train_all(again, solver, tasks, n_jobs, bar)), mirrored
-        others = [task for k, task in enumerate(tasks) if k % n_repeats]
+            courses = _train_all(again, solver, every, n_jobs, bar)
+            return [[next(courses) for _ in own] for own in tasks], mirrored
+        others = [task for own in tasks for task in own[1:]]
         rest = _train_all(problem, solver, others, n_jobs, bar)
-        members = [
-            next(rest) if k % n_repeats else pilots[k // n_repeats] for k in range(len(tasks))
-        ]
-        return tuple(members), ()
+        return [[pilot, *(next(rest) for _ in range(n_repeats - 1))] for pilot in pilots], ()
 
 
 def _train_all(
@@ -171,16 +201,16 @@ def _train_all(
     tasks: Sequence[_Task],
     n_jobs: int | None,
     bar: tqdm,
-) -> Iterator[Member]:
+) -> Iterator[Course]:
     if n_jobs in (None, 1):
-        for train, stop, seed in tasks:
-            yield solver.fit(problem, train, stop, seed, bar.update)
+        for train, held_out, seed in tasks:
+            yield solver.fit(problem, train, held_out, seed, bar.update)
         return
     parallel = Parallel(n_jobs=n_jobs, return_as="generator")
     jobs = (delayed(solver.fit)(problem, *task, _silent) for task in tasks)
-    for member in parallel(jobs):
+    for course in parallel(jobs):
         bar.update(1)
-        yield member
+        yield course
 
 
 def _silent(share: float) -> None:

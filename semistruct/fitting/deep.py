@@ -79,14 +79,13 @@ def fit_deep(
     gate : bool
         Whether a score that does not help is dropped.
     """
-    fold_seed, gate_seed = random_state.spawn(2)
     crossfit = cross_fit(
         problem,
         solver,
         groups,
         n_folds=n_folds,
         n_repeats=n_repeats,
-        random_state=fold_seed,
+        random_state=random_state,
         n_jobs=n_jobs,
         progress=progress,
     )
@@ -107,7 +106,6 @@ def fit_deep(
         fold=crossfit.fold,
         groups=groups,
         gate=gate,
-        rng=np.random.default_rng(gate_seed),
     )
     offset = np.zeros_like(structured.offset)
     for t, slot in enumerate(slots):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -16,7 +15,7 @@ from scipy.linalg import solve_triangular
 from torch import Tensor, nn
 
 from semistruct.exceptions import ConvergenceWarning
-from semistruct.fitting.members import DeepProblem, Member, MemberSolver, TrainingOptions
+from semistruct.fitting.members import Course, DeepProblem, MemberSolver, TrainingOptions
 from semistruct.fitting.two_pass import two_pass_backward
 from semistruct.network import Batch, SemiStructuredNet
 from semistruct.terms.base import DesignBlock
@@ -25,27 +24,30 @@ __all__ = ["GradientSolver"]
 
 _STEPS = 300
 _MIN_EPOCHS = 30
-_ROUND_STEPS = 10  # the stopping rows are looked at no more often than this
+_ROUND_STEPS = 10  # the held-out rows are looked at no more often than this
+_ROUNDS, _LEAST_ROUNDS = 15, 4
+_STATE_BYTES = 2**28  # of all rounds of a network
 _DENSE_FLOATS = 5 * 10**7
+_CHUNK = 256  # units scored at a time
 _GRADIENT_NORM = 5.0
 _WARM_UP = 0.1
-_AVERAGE = 0.96  # of the weights, per step: what is looked at on the stopping rows, and kept
+_AVERAGE = 0.96  # of the weights, per step: what is written down
 _STRUCTURED_RATE = 3.0  # levels must keep up with latent features whose mean is not zero
 _EIGENVALUE_FLOOR = 1e-8  # of the information with unit diagonal
 
 
 @dataclass(frozen=True)
 class GradientSolver(MemberSolver):
-    """AdamW on mini-batches with a one-cycle rate, best weights on the stopping rows restored.
+    """AdamW on mini-batches with a one-cycle rate, and the state after every round.
 
     The structured coefficients of predictors with a deep term are trained along, in coordinates in
     which their penalised information is the identity, so that one learning rate fits all of them;
     they start from the structured fit, and the deep scores from zero. The other predictors stay as
     they were fitted: a scale that shrank with the training residuals would make the network
-    over-confident, and the stopping rows would end the training for that alone.
+    over-confident, and would be held against it on rows it did not see.
 
-    What the stopping rows judge, and what is kept, is an exponential moving average of the
-    weights, since with few rows single iterates differ more by luck than by skill.
+    What is written down after a round is an exponential moving average of the weights, since with
+    few rows single iterates differ more by luck than by skill.
 
     References
     ----------
@@ -60,18 +62,19 @@ class GradientSolver(MemberSolver):
         self,
         problem: DeepProblem,
         train: np.ndarray,
-        stop: np.ndarray,
+        held_out: np.ndarray,
         random_state: np.random.SeedSequence,
         report: Callable[[float], None],
-    ) -> Member:
+    ) -> Course:
         options = self.options
         net_seed, order_seed = random_state.spawn(2)
         device = torch.device(options.device)
-        train, stop = problem.units(train), problem.units(stop)
+        train, held_out = problem.units(train), problem.units(held_out)
         net = problem.blueprint.make(problem.modalities, train, problem.scale, net_seed).to(device)
         model = _JointModel(problem, net, device)
         rng = np.random.default_rng(order_seed)
-        plan = _Plan.draw(len(train), options)
+        log = _Log(model, held_out)
+        plan = _Plan.draw(len(train), options, log.state_bytes)
         optimiser = torch.optim.AdamW(
             [
                 {"params": list(net.parameters()), "weight_decay": options.weight_decay},
@@ -83,11 +86,9 @@ class GradientSolver(MemberSolver):
             ],
             lr=options.learning_rate,
         )
-        average = _Average(net)
+        average = _Average([*net.parameters(), *model.b])
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, plan.rate)
-        best_loss, best_epoch, best = model.loss_on(stop), 0, copy.deepcopy(net.state_dict())
-        rounds = [(0, math.nan, best_loss)]
-        last_best, stopped = 0, False
+        log.enter(0, math.nan)
         for number in range(1, plan.n_rounds + 1):
             total, count = 0.0, 0
             net.train()
@@ -105,31 +106,72 @@ class GradientSolver(MemberSolver):
                     schedule.step()
                     average.update()
                     total, count = total + float(loss.detach()), count + 1
-            with average.in_place():
-                loss_now = model.loss_on(stop)
-                now = copy.deepcopy(net.state_dict())
             epoch = number * plan.epochs_per_round
-            rounds.append((epoch, total / count, loss_now))
             if not math.isfinite(total):
                 warnings.warn(
-                    f"training diverged in epoch {epoch}; the weights of epoch {best_epoch} are "
-                    f"kept. Lower learning_rate (now {options.learning_rate}).",
+                    f"training diverged in epoch {epoch}; the weights of epoch {log.last_epoch} "
+                    f"are the last usable ones. Lower learning_rate (now "
+                    f"{options.learning_rate}).",
                     ConvergenceWarning,
                     stacklevel=2,
                 )
                 report((plan.n_rounds - number + 1) / plan.n_rounds)
                 break
-            if loss_now < best_loss:
-                best_loss, best_epoch, last_best = loss_now, epoch, number
-                best = now
-            stopped = number - last_best >= plan.patience
+            with average.in_place():
+                log.enter(epoch, total / count)
+            stopped = log.rounds_since_best >= plan.patience
             report((plan.n_rounds - number + 1) / plan.n_rounds if stopped else 1 / plan.n_rounds)
             if stopped:
                 break
-        net.load_state_dict(best)
-        net.requires_grad_(False).eval()
-        history = pd.DataFrame(rounds, columns=["epoch", "train_loss", "stop_loss"])
-        return Member(net.cpu(), history, best_epoch)
+        return log.course()
+
+
+class _Log:
+    """What is written down after every round: states, coefficients, scores of held-out units."""
+
+    def __init__(self, model: _JointModel, held_out: np.ndarray) -> None:
+        self.model, self.held_out = model, held_out
+        net = model.net
+        frozen = {name for name, p in net.named_parameters() if not p.requires_grad}
+        self.names = [name for name in net.state_dict() if name not in frozen]
+        self.rounds: list[tuple[int, float, float]] = []
+        self.states: list[dict[str, Tensor]] = []
+        self.scores: list[np.ndarray] = []
+        self.beta: list[np.ndarray] = []
+
+    @property
+    def state_bytes(self) -> int:
+        """Size of what is kept of a round."""
+        state = self.model.net.state_dict()
+        return sum(state[name].numel() * state[name].element_size() for name in self.names)
+
+    @property
+    def last_epoch(self) -> int:
+        return self.rounds[-1][0]
+
+    @property
+    def rounds_since_best(self) -> int:
+        losses = [loss for _, _, loss in self.rounds]
+        return len(losses) - 1 - int(np.argmin(losses))
+
+    def enter(self, epoch: int, train_loss: float) -> None:
+        """Write down the present state."""
+        scores, loss = self.model.judged(self.held_out)
+        state = self.model.net.state_dict()
+        self.rounds.append((epoch, train_loss, loss))
+        self.states.append({name: state[name].detach().to("cpu", copy=True) for name in self.names})
+        self.scores.append(scores)
+        self.beta.append(self.model.beta())
+
+    def course(self) -> Course:
+        """All that was written down."""
+        return Course(
+            self.model.net.cpu(),
+            pd.DataFrame(self.rounds, columns=["epoch", "train_loss", "held_out_loss"]),
+            tuple(self.states),
+            np.stack(self.scores),
+            np.stack(self.beta),
+        )
 
 
 @dataclass(frozen=True)
@@ -143,11 +185,13 @@ class _Plan:
     patience: int
 
     @classmethod
-    def draw(cls, n: int, options: TrainingOptions) -> _Plan:
+    def draw(cls, n: int, options: TrainingOptions, state_bytes: int) -> _Plan:
         batch_size = options.batch_size or int(min(256, max(32, 2 ** round(math.log2(n / 16)))))
         steps_per_epoch = 1 if options.full_cohort else math.ceil(n / batch_size)
         epochs = options.max_epochs or max(_MIN_EPOCHS, math.ceil(_STEPS / steps_per_epoch))
-        epochs_per_round = min(epochs, max(1, _ROUND_STEPS // steps_per_epoch))
+        most = min(_ROUNDS, max(_LEAST_ROUNDS, _STATE_BYTES // max(1, state_bytes)))
+        epochs_per_round = max(1, _ROUND_STEPS // steps_per_epoch, math.ceil(epochs / most))
+        epochs_per_round = min(epochs, epochs_per_round)
         n_rounds = epochs // epochs_per_round
         patience = options.patience or n_rounds
         return cls(
@@ -172,10 +216,10 @@ class _Plan:
 
 
 class _Average:
-    """Exponential moving average of a network's trained weights, without its start's weight."""
+    """Exponential moving average of trained weights, without the weight of their start."""
 
-    def __init__(self, net: nn.Module) -> None:
-        self._weights: list[Tensor] = [p for p in net.parameters() if p.requires_grad]
+    def __init__(self, weights: Iterable[Tensor]) -> None:
+        self._weights = [p for p in weights if p.requires_grad]
         self._sum = [torch.zeros_like(p) for p in self._weights]
         self._share = 0.0
 
@@ -188,7 +232,7 @@ class _Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """The network with averaged weights, for as long as the context lasts."""
+        """Averaged weights, for as long as the context lasts."""
         present = [p.detach().clone() for p in self._weights]
         with torch.no_grad():
             for p, total in zip(self._weights, self._sum, strict=True):
@@ -226,8 +270,13 @@ class _JointModel:
 
     def eta(self, units: np.ndarray) -> Tensor:
         """Predictors of all rows of the units, one unit after the other."""
+        return self._predictors(units, self._scores(units))
+
+    def _scores(self, units: np.ndarray) -> Tensor:
+        return self.net.scores(Batch.read(self.problem.modalities, units, self.device))
+
+    def _predictors(self, units: np.ndarray, scores: Tensor) -> Tensor:
         rows, place = self.problem.rows_of(units)
-        scores = self.net.scores(Batch.read(self.problem.modalities, units, self.device))
         if place is not None:
             scores = scores[torch.from_numpy(place).to(self.device)]
         if self.row_weights is not None:
@@ -282,12 +331,19 @@ class _JointModel:
         )
 
     @torch.no_grad()
-    def loss_on(self, units: np.ndarray) -> float:
-        """Minus the mean log-likelihood of some units, in evaluation mode."""
+    def judged(self, units: np.ndarray) -> tuple[np.ndarray, float]:
+        """Scores ``(u, T)`` of units and minus their mean log-likelihood, in evaluation mode."""
         self.net.eval()
-        chunks = [self.eta(units[start : start + 256]) for start in range(0, len(units), 256)]
-        value = float(self._fit(torch.cat(chunks), units))
-        return value if math.isfinite(value) else math.inf
+        parts = [units[start : start + _CHUNK] for start in range(0, len(units), _CHUNK)]
+        scores = [self._scores(part) for part in parts]
+        eta = [self._predictors(*pair) for pair in zip(parts, scores, strict=True)]
+        loss = float(self._fit(torch.cat(eta), units))
+        return torch.cat(scores).cpu().numpy(), loss if math.isfinite(loss) else math.inf
+
+    def beta(self) -> np.ndarray:
+        """The structured coefficients ``(P,)`` in the coordinates of the designs."""
+        own = [b.detach().double().cpu().numpy() for b in self.b]
+        return np.concatenate([white.T @ b for white, b in zip(self.white, own, strict=True)])
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.as_tensor(values, dtype=self.dtype, device=self.device)

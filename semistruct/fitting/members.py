@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 from semistruct._validation import is_positive_whole
 from semistruct.blueprint import NetworkBlueprint
@@ -17,7 +19,7 @@ from semistruct.fitting.structured import StructuredFit, StructuredProblem
 from semistruct.modalities import Modality
 from semistruct.network import SemiStructuredNet, predict_scores
 
-__all__ = ["DeepProblem", "Member", "MemberSolver", "TrainingOptions"]
+__all__ = ["Course", "DeepProblem", "Member", "MemberSolver", "TrainingOptions"]
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,9 @@ class TrainingOptions:
     weight_decay : float
         Of the networks; structured coefficients have their own penalties.
     patience : int, optional
-        Rounds without improvement on the stopping rows after which training ends. By default the
+        Rounds without improvement on the held-out rows after which training ends. By default the
         schedule is run to its end, since the last improvement often comes when the rate falls;
-        the best weights are kept in any case.
+        weights of an earlier round are kept where they are better.
     device : str
         Where the networks live.
     full_cohort : bool
@@ -122,9 +124,12 @@ class DeepProblem:
     def scores(self, net: SemiStructuredNet, rows: np.ndarray) -> np.ndarray:
         """Deep scores ``(len(rows), T)``; every unit is encoded once."""
         units = self.units(rows)
-        scores = predict_scores(net, self.modalities, units)
+        return self.spread(predict_scores(net, self.modalities, units), units, rows)
+
+    def spread(self, scores: np.ndarray, units: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Scores ``(..., len(rows), T)`` of rows from those of the (sorted) units they read."""
         if self.unit is not None:
-            scores = scores[np.searchsorted(units, self.unit[rows])]
+            scores = scores[..., np.searchsorted(units, self.unit[rows]), :]
         return scores if self.row_weights is None else scores * self.row_weights[rows]
 
     @cached_property
@@ -142,8 +147,8 @@ class Member:
     ----------
     net : SemiStructuredNet
     history : DataFrame
-        One row per round: ``epoch``, ``train_loss``, ``stop_loss`` (minus the mean log-likelihood
-        per unit of weight); empty where nothing was iterated.
+        One row per round: ``epoch``, ``train_loss``, ``held_out_loss`` (minus the mean
+        log-likelihood per unit of weight).
     best_epoch : int
         Epoch whose weights were kept; 0 is the structured model.
     """
@@ -151,6 +156,48 @@ class Member:
     net: SemiStructuredNet
     history: pd.DataFrame = field(repr=False)
     best_epoch: int
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """The rounds a network went through in training, any of which may be the one to keep.
+
+    Attributes
+    ----------
+    net : SemiStructuredNet
+        In the state of the last round.
+    history : DataFrame
+        As in :class:`Member`, R rounds.
+    states : tuple of R mappings of str to Tensor
+        What training had changed after each round.
+    scores : (R, u, T) array
+        Scores of the held-out units after each round.
+    beta : (R, P) array
+        The structured coefficients that were trained along.
+    """
+
+    net: SemiStructuredNet = field(repr=False)
+    history: pd.DataFrame = field(repr=False)
+    states: tuple[Mapping[str, Tensor], ...] = field(repr=False)
+    scores: np.ndarray = field(repr=False)
+    beta: np.ndarray = field(repr=False)
+
+    @property
+    def epochs(self) -> np.ndarray:
+        """Epochs ``(R,)`` after which the rounds ended."""
+        return self.history["epoch"].to_numpy()
+
+    def round_of(self, epoch: int) -> int:
+        """The last round that ended by this epoch."""
+        return int(np.searchsorted(self.epochs, epoch, side="right")) - 1
+
+    def member(self, epoch: int) -> Member:
+        """The network as it was at this epoch, for good."""
+        kept = self.round_of(epoch)
+        net = copy.deepcopy(self.net)
+        net.load_state_dict({**net.state_dict(), **self.states[kept]})
+        net.requires_grad_(False).eval()
+        return Member(net, self.history, int(self.epochs[kept]))
 
 
 class MemberSolver(ABC):
@@ -161,11 +208,11 @@ class MemberSolver(ABC):
         self,
         problem: DeepProblem,
         train: np.ndarray,
-        stop: np.ndarray,
+        held_out: np.ndarray,
         random_state: np.random.SeedSequence,
         report: Callable[[float], None],
-    ) -> Member:
-        """Learn from the rows ``train``; rows ``stop`` may decide when to stop, nothing else.
+    ) -> Course:
+        """Learn from the rows ``train``, and score the rows ``held_out`` along the way.
 
         ``report`` is called with the share of the work done since it was called last.
         """

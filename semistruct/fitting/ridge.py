@@ -11,9 +11,9 @@ import pandas as pd
 import torch
 
 from semistruct.fitting.augmented import fix_smoothing, take_rows, with_columns
-from semistruct.fitting.members import DeepProblem, Member, MemberSolver
+from semistruct.fitting.members import Course, DeepProblem, MemberSolver
 from semistruct.fitting.structured import fit_structured
-from semistruct.network import SemiStructuredNet, predict_latents
+from semistruct.network import SemiStructuredNet, predict_latents, predict_scores
 from semistruct.terms import DenseBlock, IndexedBlock, StackedBlock
 from semistruct.terms.blocks import FactoredBlock, ScaledBlock
 
@@ -30,8 +30,7 @@ class RidgeSolver(MemberSolver):
     the coefficients of one penalised likelihood, and the data choose the amount of shrinkage as
     they choose the smoothness of a curve. The features of the training rows are rotated onto
     their principal axes first, of which there are at most as many as rows; this changes neither
-    the ridge penalty nor the fit. No row decides when to stop: the stopping rows are learned
-    from as well.
+    the ridge penalty nor the fit. There is a single round: nothing is left to choose.
 
     References
     ----------
@@ -42,17 +41,16 @@ class RidgeSolver(MemberSolver):
         self,
         problem: DeepProblem,
         train: np.ndarray,
-        stop: np.ndarray,
+        held_out: np.ndarray,
         random_state: np.random.SeedSequence,
         report: Callable[[float], None],
-    ) -> Member:
-        rows = np.sort(np.concatenate([train, stop]))
-        units = problem.units(rows)
+    ) -> Course:
+        units = problem.units(train)
         net = problem.blueprint.make(problem.modalities, units, problem.scale, random_state)
         axes, features, labels, ridge = _rotated_features(problem, net, units)
-        columns = _columns(problem, features, units, rows)
+        columns = _columns(problem, features, units, train)
         smooth = fix_smoothing(problem.structured, problem.start.smoothing)
-        extended = with_columns(take_rows(smooth, rows), columns, labels, ridge)
+        extended = with_columns(take_rows(smooth, train), columns, labels, ridge)
         fit = fit_structured(extended)
         taken = [design.p for design in problem.structured.designs]
         for t, slot in enumerate(problem.blueprint.slots):
@@ -62,11 +60,15 @@ class RidgeSolver(MemberSolver):
             gamma = axes[t] @ weights / problem.scale[t]
             with torch.no_grad():
                 net.gammas[t].copy_(torch.from_numpy(gamma))
-        net.requires_grad_(False).eval()
         report(1.0)
-        loss = -fit.loglik / problem.structured.sample_weight[rows].sum()
-        history = pd.DataFrame({"epoch": [1], "train_loss": [loss], "stop_loss": [math.nan]})
-        return Member(net, history, best_epoch=1)
+        loss = -fit.loglik / problem.structured.sample_weight[train].sum()
+        history = pd.DataFrame({"epoch": [1], "train_loss": [loss], "held_out_loss": [math.nan]})
+        own = [
+            fit.beta[at][: design.p]
+            for at, design in zip(fit.slices, problem.structured.designs, strict=True)
+        ]
+        scores = predict_scores(net, problem.modalities, problem.units(held_out))
+        return Course(net, history, ({},), scores[None], np.concatenate(own)[None])
 
 
 def _rotated_features(

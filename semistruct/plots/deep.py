@@ -74,7 +74,7 @@ def plot_scores(fit: ModelFit, slot: int = 0, *, ax: Axes | None = None) -> Axes
         ax.set_xticks([])
         ax.set_yticks([])
         ax.text(0.5, 0.5, "all scores are zero", color="0.35", ha="center", transform=ax.transAxes)
-        describe(ax, title, "no epoch improved the stopping rows", name, "training rows")
+        describe(ax, title, "no epoch improved the held-out rows", name, "training rows")
         return ax
     ax.axvline(0.0, color="0.6", linewidth=0.7, linestyle=(0, (4, 3)), zorder=3)
     bins = int(np.clip(np.sqrt(len(effect)) * 1.5, 5, 40))
@@ -171,7 +171,7 @@ def plot_image_effects(
 
 @with_style
 def plot_history(fit: ModelFit, *, ax: Axes | None = None) -> Axes:
-    """Loss on training and stopping rows along the epochs, one pair of lines per network.
+    """Loss on training and held-out rows along the epochs, one pair of lines per network.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def plot_history(fit: ModelFit, *, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
-        Thick lines are the stopping rows, thin ones the training rows; a dot marks the epoch whose
+        Thick lines are the held-out rows, thin ones the training rows; a dot marks the epoch whose
         weights were kept.
 
     Raises
@@ -202,15 +202,15 @@ def plot_history(fit: ModelFit, *, ax: Axes | None = None) -> Axes:
         history = member.history
         colour = OKABE_ITO[0] if colours is None else colours[number]
         ax.plot(history["epoch"], history["train_loss"], color=colour, linewidth=0.8, alpha=0.45)
-        ax.plot(history["epoch"], history["stop_loss"], color=colour, linewidth=1.4)
+        ax.plot(history["epoch"], history["held_out_loss"], color=colour, linewidth=1.4)
         best = history[history["epoch"] == member.best_epoch]
-        ax.plot(best["epoch"], best["stop_loss"], "o", color=colour, markersize=4)
+        ax.plot(best["epoch"], best["held_out_loss"], "o", color=colour, markersize=4)
     ax.xaxis.set_major_locator(plt.MaxNLocator(6, integer=True))
     many = len(members) > 1
     describe(
         ax,
         f"training of {len(members)} network{'s' if many else ''}",
-        "thick: stopping rows; thin: training rows; dot: kept",
+        "thick: held-out rows; thin: training rows; dot: kept",
         "epoch",
         "minus mean log-likelihood",
     )

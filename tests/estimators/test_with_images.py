@@ -110,7 +110,7 @@ def test_summary_history_and_plot(model):
     for piece in ("cnn(scan)", "sandwich", "marginal", "deep terms", "yes"):
         assert piece in text
     assert "cnn(scan)" in model.summary()._repr_html_()
-    assert list(model.history_) == ["epoch", "train_loss", "stop_loss", "member"]
+    assert list(model.history_) == ["epoch", "train_loss", "held_out_loss", "member"]
     assert set(model.history_["member"]) == {0, 1}
     assert len(model.plot().axes) > 2
 

@@ -21,7 +21,6 @@ def calibrated(y, scores, frame, **options):
         "rows": np.arange(N),
         "fold": FOLD,
         "groups": np.arange(N),
-        "rng": np.random.default_rng(0),
     }
     return calibrate(
         problem, fit_structured(problem), scores, [0] * scores.shape[1], **(settings | options)

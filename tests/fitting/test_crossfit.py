@@ -1,4 +1,4 @@
-"""Cross-fitting: who trains, stops and scores on which rows."""
+"""Cross-fitting: who trains and who is scored on which rows."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import semistruct as ss
 from semistruct.estimators._deep_terms import draw_blueprint
 from semistruct.exceptions import DataError
 from semistruct.fitting.crossfit import cross_fit
-from semistruct.fitting.members import DeepProblem, Member, MemberSolver
+from semistruct.fitting.members import Course, DeepProblem, MemberSolver
 from semistruct.fitting.structured import fit_structured
+from semistruct.network import predict_scores
 from semistruct.terms import cnn
 from tests._fits import make_problem
 
@@ -24,16 +25,18 @@ SEED = np.random.SeedSequence(4)
 
 @dataclass(frozen=True)
 class Spy(MemberSolver):
-    """Remembers its rows; its network gives its number as the score of every row."""
+    """Remembers its rows; its network gives the same score to every row."""
 
     calls: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
 
-    def fit(self, problem, train, stop, random_state, report):
-        self.calls.append((train, stop))
+    def fit(self, problem, train, held_out, random_state, report):
+        self.calls.append((train, held_out))
         net = problem.blueprint.make(problem.modalities, train, problem.scale, random_state)
         with torch.no_grad():
             net.gammas[0].fill_(1.0)
-        return Member(net, pd.DataFrame({"epoch": [0]}), best_epoch=0)
+        scores = predict_scores(net, problem.modalities, held_out)
+        history = pd.DataFrame({"epoch": [1], "train_loss": [0.0], "held_out_loss": [0.0]})
+        return Course(net, history, ({},), scores[None], problem.start.beta[None])
 
 
 @pytest.fixture
@@ -57,27 +60,42 @@ def test_no_row_is_scored_by_a_network_that_saw_it(problem):
     found = cross_fit(problem, spy, groups, n_folds=4, n_repeats=2, random_state=SEED)
     assert len(found.members) == len(spy.calls) == 8
     assert found.honest.all() and set(found.fold) == {0, 1, 2, 3}
-    for number, (train, stop) in enumerate(spy.calls):
-        scored = np.flatnonzero(found.fold == number // 2)
-        parts = [set(groups[train]), set(groups[stop]), set(groups[scored])]
-        assert all(parts)
-        assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
-    assert found.scores.std() > 0
-
-
-def test_repeats_stop_on_rows_of_their_own(problem):
-    spy = Spy()
-    cross_fit(problem, spy, np.arange(N), n_folds=2, n_repeats=2, random_state=SEED)
-    assert set(spy.calls[0][1]) != set(spy.calls[1][1])
+    for number, (train, held_out) in enumerate(spy.calls):
+        np.testing.assert_array_equal(held_out, np.flatnonzero(found.fold == number // 2))
+        np.testing.assert_array_equal(train, np.flatnonzero(found.fold != number // 2))
+        assert not set(groups[train]) & set(groups[held_out])
+    for number in range(4):
+        rows = np.flatnonzero(found.fold == number)
+        own = [problem.scores(member.net, rows) for member in found.members[2 * number :][:2]]
+        np.testing.assert_allclose(found.scores[rows], np.mean(own, axis=0), rtol=1e-5)
 
 
 def test_one_fold_holds_rows_out(problem):
-    spy = Spy()
-    found = cross_fit(problem, spy, np.arange(N), n_folds=1, random_state=SEED)
-    train, stop = spy.calls[0]
-    held_out = np.flatnonzero(found.honest)
+    spy, groups = Spy(), np.arange(N) // 2
+    found = cross_fit(problem, spy, groups, n_folds=1, random_state=SEED)
+    train, held_out = spy.calls[0]
+    np.testing.assert_array_equal(np.flatnonzero(found.honest), held_out)
     assert len(held_out) == pytest.approx(N / 5, abs=1)
-    assert not set(held_out) & (set(train) | set(stop))
+    assert not set(groups[held_out]) & set(groups[train])
+    # The held-out rows have parts, each scored at the epoch that the others choose.
+    assert set(found.fold[held_out]) == {0, 1, 2, 3, 4} and (found.fold[train] == -1).all()
+    assert all(len(set(found.fold[groups == group])) == 1 for group in set(groups))
+    np.testing.assert_allclose(found.scores, problem.scores(found.members[0].net, np.arange(N)))
+
+
+def test_workers_do_not_change_the_result(problem):
+    one, two = (
+        cross_fit(
+            problem,
+            Spy(),
+            np.arange(N),
+            n_folds=3,
+            random_state=np.random.SeedSequence(4),
+            n_jobs=n_jobs,
+        )
+        for n_jobs in (None, 2)
+    )
+    np.testing.assert_array_equal(one.scores, two.scores)
 
 
 def test_too_few_groups_are_refused(problem):

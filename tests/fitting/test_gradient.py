@@ -1,4 +1,4 @@
-"""Training a network by stochastic gradients: what is kept, what is warned of."""
+"""Training a network by stochastic gradients: what is written down, what is warned of."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests._deep import make_deep_problem, picture_table
 SAME_NUMBERS = 1e-5  # float32 sums in another order
 
 N = 120
-TRAIN, STOP = np.arange(90), np.arange(90, N)
+TRAIN, HELD_OUT = np.arange(90), np.arange(90, N)
 SEED = np.random.SeedSequence(1)
 
 
@@ -39,10 +39,19 @@ def problem(frame):
 def train(problem, seed=SEED, report=silent, **options):
     # A SeedSequence remembers how often it has spawned.
     seed = np.random.SeedSequence(seed.entropy)
-    return GradientSolver(TrainingOptions(**options)).fit(problem, TRAIN, STOP, seed, report)
+    return GradientSolver(TrainingOptions(**options)).fit(problem, TRAIN, HELD_OUT, seed, report)
 
 
-def stop_loss(problem, score, rows=STOP):
+def best(course):
+    """The member of the epoch that the held-out rows prefer."""
+    return course.member(course.history.loc[course.history["held_out_loss"].idxmin(), "epoch"])
+
+
+def last(course):
+    return course.member(course.epochs[-1])
+
+
+def held_out_loss(problem, score, rows=HELD_OUT):
     """Minus the mean log-likelihood with the score added to the structured predictor."""
     eta = problem.start.eta[rows].copy()
     eta[:, 0] += score
@@ -51,62 +60,75 @@ def stop_loss(problem, score, rows=STOP):
 
 
 def test_the_loss_falls(problem):
-    member = train(problem, max_epochs=40, learning_rate=5e-3)
-    history = member.history
-    assert list(history) == ["epoch", "train_loss", "stop_loss"]
+    course = train(problem, max_epochs=40, learning_rate=5e-3)
+    history = course.history
+    assert list(history) == ["epoch", "train_loss", "held_out_loss"]
     assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[1] - 0.1
-    assert history["stop_loss"].min() < history["stop_loss"].iloc[0] - 0.1
-    score = predict_scores(member.net, problem.modalities, STOP)[:, 0]
-    assert np.corrcoef(score, problem.structured.y[STOP])[0, 1] > 0.5
+    assert history["held_out_loss"].min() < history["held_out_loss"].iloc[0] - 0.1
+    score = predict_scores(best(course).net, problem.modalities, HELD_OUT)[:, 0]
+    assert np.corrcoef(score, problem.structured.y[HELD_OUT])[0, 1] > 0.5
 
 
 def test_training_starts_from_the_structured_model(problem):
     first = train(problem, max_epochs=1).history.iloc[0]
     assert first["epoch"] == 0 and np.isnan(first["train_loss"])
-    assert first["stop_loss"] == pytest.approx(stop_loss(problem, 0.0), rel=1e-5)
+    assert first["held_out_loss"] == pytest.approx(held_out_loss(problem, 0.0), rel=1e-5)
 
 
-def test_the_best_weights_are_restored(problem):
-    """The kept network is that of its best epoch, not of the last."""
-    member = train(problem, max_epochs=60, learning_rate=0.05)
-    history = member.history
-    assert member.best_epoch == history.loc[history["stop_loss"].idxmin(), "epoch"]
-    assert member.best_epoch < history["epoch"].iloc[-1]
-    assert not any(parameter.requires_grad for parameter in member.net.parameters())
-    assert not member.net.training
-    # The member's own structured coefficients are forgotten, so only the order of losses is known.
-    score = predict_scores(member.net, problem.modalities, STOP)[:, 0]
-    assert stop_loss(problem, score - score.mean()) < stop_loss(problem, 0.0)
+def test_every_round_can_be_gone_back_to(problem):
+    course = train(problem, max_epochs=60, learning_rate=0.05)
+    assert list(course.epochs) == list(range(0, 61, 4)) and len(course.states) == 16
+    for epoch, scores in zip(course.epochs, course.scores, strict=True):
+        member = course.member(epoch)
+        assert member.best_epoch == epoch
+        again = predict_scores(member.net, problem.modalities, HELD_OUT)
+        np.testing.assert_allclose(again, scores, rtol=SAME_NUMBERS, atol=SAME_NUMBERS)
+        assert not any(parameter.requires_grad for parameter in member.net.parameters())
+        assert not member.net.training
+    assert course.member(7).best_epoch == 4
 
 
-def test_epoch_zero_is_a_candidate(frame):
-    """Where training makes nothing better, the scores are zero."""
-    rng = np.random.default_rng(0)
-    noise = frame.assign(y=rng.normal(size=N))
-    noise.loc[STOP, "y"] *= 0.01
-    problem = make_deep_problem(noise, [[cnn("scan")], []], "0")
-    member = train(problem, max_epochs=20, learning_rate=0.05)
-    assert member.best_epoch == 0
-    assert not predict_scores(member.net, problem.modalities, np.arange(N)).any()
+def test_scores_and_coefficients_of_a_round_make_its_loss(problem):
+    course = train(problem, max_epochs=12, learning_rate=0.02)
+    block = problem.structured.blocks[0]
+    for at, loss in enumerate(course.history["held_out_loss"]):
+        beta = course.beta[at][problem.start.slices[0]]
+        eta = problem.start.eta[HELD_OUT].copy()
+        eta[:, 0] = block.take(HELD_OUT).matvec(beta) + course.scores[at][:, 0]
+        y = torch.from_numpy(problem.structured.y[HELD_OUT])
+        mean = problem.structured.family.contributions(torch.from_numpy(eta), y).mean()
+        assert -float(mean) == pytest.approx(loss, rel=1e-4)
+
+
+def test_round_zero_is_the_structured_model(problem):
+    course = train(problem, max_epochs=2)
+    assert not course.scores[0].any()
+    np.testing.assert_allclose(course.beta[0], problem.start.beta, rtol=1e-5)
+    assert not predict_scores(course.member(0).net, problem.modalities, np.arange(N)).any()
+
+
+def test_large_networks_are_looked_at_less_often(problem, monkeypatch):
+    monkeypatch.setattr("semistruct.fitting.gradient._STATE_BYTES", 1)
+    assert len(train(problem, max_epochs=60).states) == 1 + 4
 
 
 def test_patience(problem):
     short = train(problem, max_epochs=60, learning_rate=0.1, patience=1)
-    losses = short.history["stop_loss"].to_numpy()
+    losses = short.history["held_out_loss"].to_numpy()
     assert short.history["epoch"].iloc[-1] < 60
     assert losses[-1] >= losses[:-1].min()
 
 
 def test_the_full_batch(problem):
     member = train(problem, max_epochs=30, batch_size=N, learning_rate=1e-2)
-    assert member.history["stop_loss"].min() < member.history["stop_loss"].iloc[0]
+    assert member.history["held_out_loss"].min() < member.history["held_out_loss"].iloc[0]
     other = train(problem, max_epochs=30, batch_size=16, learning_rate=1e-2)
     assert other.history["train_loss"].iloc[-1] != member.history["train_loss"].iloc[-1]
 
 
 def test_the_seed_decides(problem):
     scores = [
-        predict_scores(train(problem, seed, max_epochs=3).net, problem.modalities, STOP)
+        predict_scores(last(train(problem, seed, max_epochs=3)).net, problem.modalities, HELD_OUT)
         for seed in (SEED, SEED, np.random.SeedSequence(2))
     ]
     np.testing.assert_array_equal(scores[0], scores[1])
@@ -125,8 +147,8 @@ def test_rows_of_no_part_are_not_read(frame):
         problem = make_deep_problem(table, [[cnn("scan")], []])
         solver = GradientSolver(TrainingOptions(max_epochs=3))
         seed = np.random.SeedSequence(1)
-        net = solver.fit(problem, TRAIN[:80], STOP[:20], seed, silent).net
-        found.append(predict_scores(net, problem.modalities, TRAIN))
+        course = solver.fit(problem, TRAIN[:80], HELD_OUT[:20], seed, silent)
+        found.append(predict_scores(last(course).net, problem.modalities, TRAIN))
     np.testing.assert_array_equal(*found)
 
 
@@ -137,7 +159,9 @@ def test_rows_of_weight_zero_do_not_count(frame):
     found = []
     for table in (frame, odd):
         problem = make_deep_problem(table, [[cnn("scan")], []], sample_weight=weight)
-        found.append(predict_scores(train(problem, max_epochs=3).net, problem.modalities, STOP))
+        found.append(
+            predict_scores(last(train(problem, max_epochs=3)).net, problem.modalities, HELD_OUT)
+        )
     np.testing.assert_allclose(*found, rtol=SAME_NUMBERS, atol=SAME_NUMBERS)
 
 
@@ -150,9 +174,9 @@ def test_divergence_is_warned_of_and_undone(frame):
     problem = make_deep_problem(frame, [[encoder("own", "scan")], []], encoders={"own": Explodes()})
     shares = []
     with pytest.warns(ss.ConvergenceWarning, match=r"diverged.*learning_rate"):
-        member = train(problem, max_epochs=5, report=shares.append)
-    assert member.best_epoch == 0 and sum(shares) == pytest.approx(1.0)
-    assert not predict_scores(member.net, problem.modalities, STOP).any()
+        course = train(problem, max_epochs=5, report=shares.append)
+    assert list(course.epochs) == [0] and sum(shares) == pytest.approx(1.0)
+    assert not predict_scores(course.member(5).net, problem.modalities, HELD_OUT).any()
 
 
 @pytest.mark.parametrize("options", [{}, {"patience": 1, "learning_rate": 0.2}])
@@ -165,9 +189,9 @@ def test_progress_adds_up_to_one(problem, options):
 def test_a_scale_without_pictures_stays_as_fitted(frame):
     """Only predictors with a deep term are trained; others would follow the training rows."""
     problem = make_deep_problem(frame, [[cnn("scan")], [cnn("scan")]])
-    member = train(problem, max_epochs=3)
-    scores = predict_scores(member.net, problem.modalities, STOP)
-    assert scores.shape == (len(STOP), 2) and (scores.std(axis=0) > 0).all()
+    course = train(problem, max_epochs=3)
+    scores = predict_scores(last(course).net, problem.modalities, HELD_OUT)
+    assert scores.shape == (len(HELD_OUT), 2) and (scores.std(axis=0) > 0).all()
 
 
 @pytest.mark.parametrize("family", ["poisson", "bernoulli", "gamma"])
@@ -183,7 +207,7 @@ def test_other_likelihoods(frame, family):
         frame.assign(y=y), [[cnn("scan")], *[[]] * (family == "gamma")], family=family
     )
     history = train(problem, max_epochs=20, learning_rate=5e-3).history
-    assert history["stop_loss"].min() < history["stop_loss"].iloc[0]
+    assert history["held_out_loss"].min() < history["held_out_loss"].iloc[0]
 
 
 @pytest.mark.parametrize(

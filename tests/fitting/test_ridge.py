@@ -19,8 +19,7 @@ from tests._fits import make_problem
 SAME_OPTIMUM = 1e-5  # features and weights of the network are float32
 
 N = 100
-TRAIN, STOP = np.arange(60), np.arange(60, 80)
-LEARNED = np.arange(80)
+LEARNED, HELD_OUT = np.arange(80), np.arange(80, N)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +28,11 @@ def frame():
 
 
 def fit(problem, report=lambda share: None):
-    return RidgeSolver().fit(problem, TRAIN, STOP, np.random.SeedSequence(0), report)
+    return course(problem, report).member(1)
+
+
+def course(problem, report=lambda share: None):
+    return RidgeSolver().fit(problem, LEARNED, HELD_OUT, np.random.SeedSequence(0), report)
 
 
 def problem_of(frame, **options):
@@ -102,7 +105,7 @@ def test_more_features_than_rows(frame):
     assert np.corrcoef(scores, table["y"][LEARNED])[0, 1] > 0.5
 
 
-def test_stopping_rows_are_learned_from_and_others_are_not(frame):
+def test_held_out_rows_are_not_learned_from(frame):
     odd = frame.copy()
     odd.loc[70, "y"] += 10
     a, b = problem_of(frame), problem_of(odd)
@@ -167,6 +170,12 @@ def test_a_slot_in_each_of_two_parameters(frame):
 
 def test_the_work_is_reported(frame):
     shares = []
-    member = fit(problem_of(frame), shares.append)
-    assert sum(shares) == 1.0
-    assert member.best_epoch == 1 and member.history["epoch"].tolist() == [1]
+    problem = problem_of(frame)
+    found = course(problem, shares.append)
+    assert sum(shares) == 1.0 and found.epochs.tolist() == [1]
+    member = found.member(1)
+    assert member.best_epoch == 1
+    np.testing.assert_array_equal(
+        found.scores[0], predict_scores(member.net, problem.modalities, HELD_OUT)
+    )
+    assert found.beta.shape == (1, len(problem.start.beta))

@@ -92,7 +92,7 @@ def test_history_marks_what_was_kept(fit):
     for number, member in enumerate(fit.deep.crossfit.members):
         train, stop, kept = ax.lines[3 * number : 3 * number + 3]
         np.testing.assert_array_equal(train.get_ydata(), member.history["train_loss"])
-        np.testing.assert_array_equal(stop.get_ydata(), member.history["stop_loss"])
+        np.testing.assert_array_equal(stop.get_ydata(), member.history["held_out_loss"])
         assert list(kept.get_xdata()) == [member.best_epoch]
 
 
