@@ -12,6 +12,8 @@ from semistruct.fitting.members import Course, DeepProblem
 
 __all__ = ["ChosenEpochs", "choose_epochs"]
 
+_SHARES = (0.25, 0.5, 0.75, 1.0)  # of the way from the structured model
+
 
 @dataclass(frozen=True)
 class ChosenEpochs:
@@ -21,12 +23,15 @@ class ChosenEpochs:
     ----------
     final : int
         That with the highest log-likelihood of all held-out rows: what predictions use.
+    trained : int
+        The best but epoch 0; that too if there is no other.
     of_part : (F,) int array
         For every part of the held-out rows that with the highest log-likelihood of the *other*
         parts, so that no row has a say in the epoch it is scored at.
     """
 
     final: int
+    trained: int
     of_part: np.ndarray
 
 
@@ -43,6 +48,9 @@ def choose_epochs(
     sum over all held-out rows: this needs no rows set aside for stopping, and has far less noise
     than a decision for each network. Epoch 0, the structured model, is one of the candidates.
 
+    What is kept will be shrunk by a slope, so an epoch is judged at the best point between the
+    structured model and itself, not for being over-confident.
+
     Parameters
     ----------
     problem : DeepProblem
@@ -56,12 +64,19 @@ def choose_epochs(
     """
     epochs = np.unique(np.concatenate([course.epochs for own in courses for course in own]))
     n_parts = int(part.max()) + 1
-    losses = np.zeros((n_parts, len(epochs)))
+    losses = np.zeros((n_parts, len(epochs), len(_SHARES)))
     for own, rows in zip(courses, held_out, strict=True):
         losses += _losses(problem, own, rows, part[rows], epochs, n_parts)
-    others = [np.delete(losses, k, axis=0).sum(axis=0) for k in range(n_parts)]
+
+    def best(parts: list[int]) -> np.ndarray:
+        return losses[parts].sum(axis=0).min(axis=1)
+
+    everyone = list(range(n_parts))
+    total = best(everyone)
+    others = [best([other for other in everyone if other != k]) for k in everyone]
     return ChosenEpochs(
-        int(epochs[np.argmin(losses.sum(axis=0))]),
+        int(epochs[np.argmin(total)]),
+        int(epochs[-1 if len(epochs) == 1 else 1 + np.argmin(total[1:])]),
         np.array([epochs[np.argmin(loss)] for loss in others]),
     )
 
@@ -74,18 +89,21 @@ def _losses(
     epochs: np.ndarray,
     n_parts: int,
 ) -> np.ndarray:
-    """Minus the log-likelihood ``(n_parts, len(epochs))`` of rows, without the others."""
+    """Minus the log-likelihood ``(n_parts, len(epochs), len(_SHARES))`` of rows."""
     held_out = take_rows(problem.structured, rows)
     bounds = {
         number: take_rows(held_out, np.flatnonzero(part == number)).bind()
         for number in np.unique(part)
     }
-    found = np.zeros((n_parts, len(epochs)))
+    start = problem.start.eta[rows]
+    found = np.zeros((n_parts, len(epochs), len(_SHARES)))
     for e, epoch in enumerate(epochs):
         eta = np.mean([_predictor(problem, course, rows, epoch) for course in courses], axis=0)
-        for number, bound in bounds.items():
-            loss = -bound.loglik(eta[part == number])
-            found[number, e] = loss if np.isfinite(loss) else np.inf
+        for j, share in enumerate(_SHARES):
+            between = start + share * (eta - start)
+            for number, bound in bounds.items():
+                loss = -bound.loglik(between[part == number])
+                found[number, e, j] = loss if np.isfinite(loss) else np.inf
     return found
 
 

@@ -182,7 +182,7 @@ def _train(
         held_out = [own[0][1] for own in tasks]
         chosen = choose_epochs(problem, [[pilot] for pilot in pilots], held_out, fold)
         mirrored = mirrored_inputs(
-            problem, [pilot.member(chosen.final) for pilot in pilots], held_out
+            problem, [pilot.member(chosen.trained) for pilot in pilots], held_out
         )
         if mirrored:
             bar.total += len(pilots)

@@ -47,7 +47,7 @@ def mirrored_inputs(
         turned = {**problem.modalities, name: replace(problem.modalities[name], mirrored=True)}
         other = _scores(replace(problem, modalities=turned), members, rows)
         gain = _best(problem, held_out, (plain + other) / 2) - _best(problem, held_out, plain)
-        if gain.sum() > -np.sqrt(len(gain)) * gain.std():
+        if gain.sum() >= -np.sqrt(len(gain)) * gain.std():
             found.append(name)
     return tuple(found)
 

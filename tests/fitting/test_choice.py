@@ -62,7 +62,7 @@ def test_networks_of_a_split_are_judged_by_their_mean(problem):
     rng = np.random.default_rng(0)
     courses = []
     for rows in HELD_OUT:
-        noise = 3 * rng.normal(size=len(rows))
+        noise = 30 * rng.normal(size=len(rows))
         right = residual(problem, rows)
         courses.append(
             [course(problem, [0 * right, right + sign * noise], [0, 1]) for sign in (1, -1)]
@@ -70,6 +70,17 @@ def test_networks_of_a_split_are_judged_by_their_mean(problem):
     alone = [[own[0]] for own in courses]
     assert choose_epochs(problem, alone, HELD_OUT, FOLD).final == 0
     assert choose_epochs(problem, courses, HELD_OUT, FOLD).final == 1
+
+
+def test_an_epoch_is_not_held_against_for_its_confidence(problem):
+    """Scores of the right shape count, at three times their size too: a slope will shrink them."""
+    rng = np.random.default_rng(1)
+    courses = []
+    for rows in HELD_OUT:
+        right = residual(problem, rows)
+        blurred = right + 1.5 * right.std() * rng.normal(size=len(rows))
+        courses.append([course(problem, [0 * right, 0.3 * blurred, 3 * right], [0, 1, 2])])
+    assert choose_epochs(problem, courses, HELD_OUT, FOLD).final == 2
 
 
 def test_a_network_that_ended_early_stays_as_it_was(problem):
