@@ -1,4 +1,4 @@
-"""Small fitted models to draw."""
+"""Small fitted models to draw, and what every figure must be."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from semistruct.fitting.structured import fit_structured
 from semistruct.modalities import column_reader
 from semistruct.terms import cnn
 
-__all__ = ["deep_model", "table", "table_model", "with_gamma"]
+__all__ = ["boxes", "check_nothing_overlaps", "deep_model", "table", "table_model", "with_gamma"]
+
+# Pixels by which boxes of neighbours may touch: text boxes are rounded up to whole pixels.
+TOUCHING = 2.0
 
 FORMULAS = {
     "no smooths": {"loc": "sex * zone + dose"},
@@ -107,3 +110,20 @@ def with_gamma(fit: ModelFit, gamma: float) -> ModelFit:
     found = old.table.assign(slope=gamma, kept=gamma > 0)
     slopes = np.full(old.gamma.shape, gamma)
     return replace(fit, deep=replace(fit.deep, calibration=Calibration(slopes, found)))
+
+
+def boxes(figure):
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    return [ax.get_tightbbox(renderer) for ax in figure.axes]
+
+
+def check_nothing_overlaps(figure):
+    found = boxes(figure)
+    for i, one in enumerate(found):
+        assert one.x0 > -TOUCHING and one.y0 > -TOUCHING
+        assert one.x1 < figure.bbox.x1 + TOUCHING and one.y1 < figure.bbox.y1 + TOUCHING
+        for other in found[:i]:
+            width = min(one.x1, other.x1) - max(one.x0, other.x0)
+            height = min(one.y1, other.y1) - max(one.y0, other.y0)
+            assert width < TOUCHING or height < TOUCHING

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from sklearn.utils import check_random_state
 
+from semistruct.estimators._bands import banded, check_level, normal_draws
 from semistruct.estimators._expanded import TIME_COLUMNS, ExpandedRows
 from semistruct.estimators._fit import FitOptions, fit_model
+from semistruct.estimators._follow_up import checked_times
 from semistruct.estimators._specification import Formula, Specification, formula_terms
-from semistruct.estimators._survival import SurvivalEstimator, checked_times
+from semistruct.estimators._survival import SurvivalEstimator
 from semistruct.exceptions import DataError, SpecificationError
 from semistruct.families import Objective
 from semistruct.fitting.model import ModelFit
 from semistruct.inference.covariance import CovarianceKind, covariance
+from semistruct.plots import hazard_curves, incidence_curves
 from semistruct.responses import PiecewiseExpansion, Surv, TimeIntervals, as_surv
 from semistruct.terms import add_terms, default_terms, s
 
-__all__ = ["IntervalEstimator", "banded", "check_level"]
+__all__ = ["IntervalEstimator"]
 
 _CHUNK = 2 * 10**5  # rows of intervals that are evaluated at a time
 _DENSE = 4 * 10**6  # numbers held at a time for standard errors
@@ -36,12 +41,23 @@ class IntervalEstimator(SurvivalEstimator):
     intervals_: TimeIntervals
     causes_: tuple[int, ...]
     reference_time_: float
+    follow_up_: Surv
 
     _made: ClassVar[tuple[str, ...]] = TIME_COLUMNS
 
     @abstractmethod
     def _expansion(self, response: Surv) -> PiecewiseExpansion:
         """The rows of intervals of this follow-up."""
+
+    @abstractmethod
+    def _cumulative(self, etas: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """Minus log survival ``(n, T)`` of predictors ``(K, n, J)``."""
+
+    @abstractmethod
+    def _cumulative_slopes(
+        self, designs: Sequence[np.ndarray], etas: np.ndarray, times: np.ndarray
+    ) -> np.ndarray:
+        """Its derivatives ``(n, T, P)`` in all coefficients; ``K`` designs ``(n, J, P)``."""
 
     @abstractmethod
     def _incidences(self, etas: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -174,11 +190,38 @@ class IntervalEstimator(SurvivalEstimator):
             specification, frame, encoded, weight, objective, cluster, options, expanded
         )
         self.expansion_ = expansion
+        self.follow_up_ = response
         self.intervals_ = expansion.intervals
         self.causes_ = causes
         self.n_events_ = int(expansion.event.sum())
         self.reference_time_ = float(np.median(response.time[response.event]))
         return fitted
+
+    def _curve_panels(self, level: float) -> dict[str, Callable[..., Axes]]:
+        panels = super()._curve_panels(level)
+        if not panels:
+            return {}
+        if len(self.causes_) == 1:
+            return panels | {"hazard": partial(self._plot_hazard, level)}
+        return panels | {"incidence": self._plot_incidence}
+
+    def _plot_hazard(self, level: float, *, ax: Axes) -> Axes:
+        return hazard_curves(self, self._typical_rows(), level=level, ax=ax)
+
+    def _plot_incidence(self, *, ax: Axes) -> Axes:
+        return incidence_curves(self, self._typical_rows(), ax=ax)
+
+    def _typical_rows(self) -> pd.DataFrame:
+        """The training row of median risk in each third of the risk."""
+        frame, _, thirds = self._risk_thirds()
+        risk = self.predict(frame)
+        rows, names = [], []
+        for code, name in enumerate(thirds.categories):
+            own = np.flatnonzero(thirds.codes == code)
+            if own.size:
+                rows.append(own[np.argsort(risk[own], kind="stable")[own.size // 2]])
+                names.append(name)
+        return frame.iloc[rows].set_axis(names, axis=0)
 
     def _grid(self, frame: pd.DataFrame, cause: int) -> ExpandedRows:
         stacked = len(self.causes_) > 1 and len(self.family_.param_names) == 1
@@ -209,10 +252,33 @@ class IntervalEstimator(SurvivalEstimator):
     def _stratum(self, frame: pd.DataFrame) -> np.ndarray:
         return np.zeros(len(frame), dtype=int)
 
+    def _training_rows(self) -> tuple[pd.DataFrame | None, Surv]:
+        return self.fit_.inputs, self.follow_up_
+
     def _cov_type(self) -> CovarianceKind:
         if self.cov_type is None and self.fit_.deep is not None:
             return "cluster"
         return super()._cov_type()
+
+    def _hazards(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
+        return self._cumulative(self._log_hazards(frame), times).T
+
+    def _hazard_errors(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
+        V = self._used_covariance()
+        found = []
+        for designs, etas in self._design_chunks(frame, len(times)):
+            slopes = self._cumulative_slopes(designs, etas, times)
+            found.append(np.sqrt(np.einsum("itp,pq,itq->it", slopes, V, slopes, optimize=True)))
+        return np.vstack(found).T
+
+    def _average_survival_error(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
+        V = self._used_covariance()
+        total: Any = 0.0
+        for designs, etas in self._design_chunks(frame, len(times)):
+            slopes = self._cumulative_slopes(designs, etas, times)
+            survival = np.exp(-self._cumulative(etas, times))
+            total = total + np.einsum("it,itp->tp", survival, slopes) / len(frame)
+        return np.sqrt(np.einsum("tp,pq,tq->t", total, V, total))
 
     def _log_hazards(self, frame: pd.DataFrame) -> np.ndarray:
         """Predictors ``(K, n, J)``."""
@@ -246,17 +312,22 @@ class IntervalEstimator(SurvivalEstimator):
         """Causes whose rows have to be evaluated on their own."""
         return self.causes_ if len(self.family_.param_names) == 1 else self.causes_[:1]
 
+    def _used_covariance(self) -> np.ndarray:
+        """Covariance ``(P, P)`` of the coefficients that predictions use."""
+        fit = self.fit_
+        kind = self.cov_type or ("cluster" if self.specification_.cluster else "model")
+        used = fit.marginal if fit.deep is None else fit.deep.fit
+        return covariance(used, fit.problem, kind, cluster=fit.cluster)
+
     def _design_chunks(
         self, frame: pd.DataFrame, n_times: int
-    ) -> Iterator[tuple[list[np.ndarray], np.ndarray, np.ndarray]]:
-        """For some rows at a time: designs ``(m, J, P)`` and log hazards of each cause, covariance.
+    ) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
+        """For some rows at a time: designs ``(m, J, P)`` and log hazards of each cause.
 
         Designs have a column for every coefficient of the model.
         """
         fit, J = self.fit_, len(self.intervals_)
         used = fit.marginal if fit.deep is None else fit.deep.fit
-        kind = self.cov_type or ("cluster" if self.specification_.cluster else "model")
-        V = covariance(used, fit.problem, kind, cluster=fit.cluster)
         scores = fit.unit_scores(frame, self._device())
         P = len(used.beta)
         step = max(1, _DENSE // (max(J, n_times) * P))
@@ -270,7 +341,7 @@ class IntervalEstimator(SurvivalEstimator):
                     X = np.zeros((len(grid.unit), P))
                     X[:, at] = grid.block(design).dense()
                     designs.append(X.reshape(len(part), J, P))
-            yield designs, self._eta_of(part, own), V
+            yield designs, self._eta_of(part, own)
 
     def _incidence_limits(
         self, frame: pd.DataFrame, grid: np.ndarray, level: float, n_draws: int, random_state: Any
@@ -278,36 +349,15 @@ class IntervalEstimator(SurvivalEstimator):
         """Lower and upper limits of the incidences, ``(2, K, n, T)``."""
         rng = check_random_state(random_state)
         levels = [0.5 - level / 2, 0.5 + level / 2]
-        deviations = None
+        deviations = normal_draws(rng, self._used_covariance(), int(n_draws))
         limits = []
-        for designs, etas, V in self._design_chunks(frame, len(grid)):
-            if deviations is None:
-                deviations = _normal_draws(rng, V, int(n_draws))
+        for designs, etas in self._design_chunks(frame, len(grid)):
             for i in range(etas.shape[1]):
                 pairs = zip(designs, etas, strict=True)
                 drawn_etas = np.stack([eta[i] + deviations @ X[i].T for X, eta in pairs])
                 drawn = self._incidences(drawn_etas, grid)
                 limits.append(np.quantile(drawn, levels, axis=1))
         return np.stack(limits, axis=2)
-
-
-def _normal_draws(rng: np.random.RandomState, V: np.ndarray, n: int) -> np.ndarray:
-    values, vectors = np.linalg.eigh(V)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    return rng.standard_normal((n, len(V))) @ root.T
-
-
-def check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise SpecificationError(f"level must lie between 0 and 1, got {level!r}.")
-
-
-def banded(
-    estimate: np.ndarray, lower: np.ndarray, upper: np.ndarray, index: pd.Index, subjects: pd.Index
-) -> pd.DataFrame:
-    parts = np.stack([estimate, lower, upper], axis=2).reshape(len(index), -1)
-    columns = pd.MultiIndex.from_product([subjects, ["estimate", "lower", "upper"]])
-    return pd.DataFrame(parts, index, columns)
 
 
 def _tabular(specification: Specification) -> tuple[str, ...]:

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from sklearn.utils.validation import check_is_fitted
 
+from semistruct.estimators._bands import banded, check_level
 from semistruct.estimators._base import SemiStructuredEstimator
+from semistruct.estimators._follow_up import (
+    called_response,
+    checked_times,
+    group_codes,
+    warn_beyond,
+)
 from semistruct.evaluation.concordance import concordance_index
 from semistruct.exceptions import (
     DataError,
-    DataWarning,
     SpecificationError,
-    UnsupportedCombinationError,
 )
 from semistruct.inference.survival_curves import BandTransform, survival_band
+from semistruct.plots import plot_model, survival_curves
 from semistruct.responses import Surv, as_surv
 from semistruct.terms import ResponseCall
 
-__all__ = ["SurvivalEstimator", "called_response", "checked_times", "warn_beyond"]
+__all__ = ["SurvivalEstimator"]
+
+_DRAWN = 2000  # training rows behind the panels of curves
+_ROWS = 5000  # whose curves are held at a time for their mean
 
 
 class SurvivalEstimator(SemiStructuredEstimator):
@@ -51,6 +63,14 @@ class SurvivalEstimator(SemiStructuredEstimator):
     @abstractmethod
     def _hazard_errors(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
         """Their standard errors, ``(m, n)``."""
+
+    @abstractmethod
+    def _average_survival_error(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
+        """Standard error of the mean survival of the rows, ``(m,)``."""
+
+    @abstractmethod
+    def _training_rows(self) -> tuple[pd.DataFrame | None, Surv]:
+        """What the predictors read of the rows that were fitted, where it is kept; follow-up."""
 
     def _response(
         self, left: str | ResponseCall | None, frame: pd.DataFrame, y: Any
@@ -131,6 +151,66 @@ class SurvivalEstimator(SemiStructuredEstimator):
         """
         return self._predicted_curves(X, times, level, transform, survival=True)
 
+    def predict_average_survival(
+        self,
+        X: Any,
+        times: Any = None,
+        *,
+        by: Any = None,
+        level: float | None = None,
+        transform: BandTransform = "log",
+    ) -> pd.DataFrame:
+        """Mean over rows of their survival functions: times as rows, groups as columns.
+
+        To compare with the Kaplan-Meier curve of the same rows; with one column set to each of its
+        values in turn, adjusted for the others.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n rows
+        times : (m,) array-like, optional
+            By default all event times.
+        by : str or (n,) array-like, optional
+            A column of ``X``, or labels of the groups. By default all rows are one group, "all".
+        level : float, optional
+            Adds a pointwise confidence band: columns are then
+            ``(group, "estimate" | "lower" | "upper")``. It covers the coefficients and the
+            baseline hazard, the rows being what they are.
+        transform : {"log", "log-log", "plain"}
+            Scale on which the band is symmetric.
+
+        Raises
+        ------
+        DataError
+            If ``by`` is no column of ``X``, has another length or is missing somewhere.
+
+        References
+        ----------
+        Makuch (1982), Journal of Chronic Diseases 35.
+        """
+        frame = self._new_rows(X)
+        grid = self._event_times() if times is None else checked_times(times)
+        index = pd.Index(grid, name="time")
+        labels, codes = group_codes(X, by, len(frame))
+        parts = [frame[codes == g] for g in range(len(labels))]
+        hazards = []
+        for part in parts:
+            mean = np.zeros(len(grid))
+            for start in range(0, len(part), _ROWS):
+                some = part.iloc[start : start + _ROWS]
+                mean += np.exp(-self._hazards(some, grid)).sum(axis=1) / len(part)
+            with np.errstate(divide="ignore"):
+                hazards.append(-np.log(mean))
+        hazard = np.column_stack(hazards)
+        estimate = np.exp(-hazard)
+        if level is None:
+            return pd.DataFrame(estimate, index, labels)
+        check_level(level)
+        error = np.column_stack([self._average_survival_error(part, grid) for part in parts])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            lower, upper = survival_band(hazard, error / estimate, level, transform)
+        return banded(estimate, lower, upper, index, labels)
+
     def predict_percentile(self, X: Any, p: float = 0.5) -> pd.Series:
         """First time at which survival is ``p`` or less; infinite where it never is, as followed.
 
@@ -164,6 +244,45 @@ class SurvivalEstimator(SemiStructuredEstimator):
         survival = np.vstack([np.ones(len(frame)), np.exp(-self._hazards(frame, jumps))])
         lengths = np.diff(np.concatenate([[0.0], jumps, [time]]))
         return pd.Series(lengths @ survival, index=frame.index)
+
+    def plot(self, *, level: float = 0.95, **options: Any) -> Figure:
+        """One figure: smooth curves, hazard ratios, random effects, survival, deep scores.
+
+        The last panels of curves are survival of the training rows, by thirds of their predicted
+        risk and beside Kaplan-Meier's, and in models of intervals hazards, or the incidences of
+        competing causes, of rows at the middle of these thirds; labels ``"survival"``,
+        ``"hazard"`` and ``"incidence"``.
+
+        Parameters
+        ----------
+        level : float
+            Coverage of bands and intervals.
+        **options
+            Of :func:`semistruct.plots.plot_model`.
+        """
+        check_is_fitted(self)
+        panels = self._curve_panels(level)
+        return plot_model(self.fit_, cov_type=self._cov_type(), level=level, more=panels, **options)
+
+    def _curve_panels(self, level: float) -> dict[str, Callable[..., Axes]]:
+        if self._training_rows()[0] is None:
+            return {}
+        return {"survival": partial(self._plot_survival, level)}
+
+    def _plot_survival(self, level: float, *, ax: Axes) -> Axes:
+        frame, y, thirds = self._risk_thirds()
+        return survival_curves(self, frame, y, by=thirds, level=level, ax=ax)
+
+    def _risk_thirds(self) -> tuple[pd.DataFrame, Surv, pd.Categorical]:
+        """Training rows, at most 2000 evenly spread, their follow-up and third of the risk."""
+        frame, y = self._training_rows()
+        if frame is None:
+            raise DataError("the model was kept without its training rows.")
+        rows = np.linspace(0, len(frame) - 1, min(len(frame), _DRAWN)).astype(int)
+        frame, y = frame.iloc[rows], y[rows]
+        risk = self.predict(frame)
+        third = np.searchsorted(np.quantile(risk, [1 / 3, 2 / 3]), risk, side="left")
+        return frame, y, pd.Categorical.from_codes(third, ["low risk", "middle", "high risk"])
 
     def hazard_ratios(self, level: float = 0.95) -> pd.DataFrame:
         """Parametric coefficients in the columns of lifelines' summary.
@@ -234,46 +353,9 @@ class SurvivalEstimator(SemiStructuredEstimator):
         estimate = np.exp(-hazard) if survival else hazard
         if level is None:
             return pd.DataFrame(estimate, index, frame.index)
-        if not 0 < level < 1:
-            raise SpecificationError(f"level must lie between 0 and 1, got {level!r}.")
+        check_level(level)
         lower, upper = survival_band(hazard, self._hazard_errors(frame, grid), level, transform)
         if not survival:
             with np.errstate(divide="ignore"):
                 lower, upper = -np.log(upper), -np.log(lower)
-        parts = np.stack([estimate, lower, upper], axis=2).reshape(len(grid), -1)
-        columns = pd.MultiIndex.from_product([frame.index, ["estimate", "lower", "upper"]])
-        return pd.DataFrame(parts, index, columns)
-
-
-def called_response(call: ResponseCall, frame: pd.DataFrame) -> Surv:
-    """The follow-up that ``Surv(time, event, entry=start)`` makes of columns of the table."""
-    if call.name != "Surv":
-        raise UnsupportedCombinationError(
-            f"the response of a survival model must be Surv(...), got {call.name}(...)."
-        )
-    for name in call.variables:
-        if name not in frame.columns:
-            raise DataError(f"the table has no column {name!r}, which the response names.")
-    keywords = {key: frame[name].to_numpy() for key, name in call.keywords}
-    columns = [frame[name].to_numpy() for name in call.columns]
-    return Surv(*columns, **keywords)
-
-
-def checked_times(times: Any) -> np.ndarray:
-    grid = np.atleast_1d(np.asarray(times, dtype=float))
-    if grid.ndim != 1 or not np.isfinite(grid).all() or (grid < 0).any():
-        raise SpecificationError(f"times must be finite numbers, not negative; got {times!r}.")
-    return grid
-
-
-def warn_beyond(time: Any, end: float) -> None:
-    """Check the horizon of a restricted mean; warn where it is beyond the follow-up."""
-    if not (isinstance(time, (int, float, np.number)) and np.isfinite(time) and float(time) > 0):
-        raise SpecificationError(f"time must be a positive number, got {time!r}.")
-    if time > end:
-        warnings.warn(
-            f"the follow-up ends at {end:g}, before time={time:g}; survival is taken as constant "
-            "from there on.",
-            DataWarning,
-            stacklevel=3,
-        )
+        return banded(estimate, lower, upper, index, frame.index)

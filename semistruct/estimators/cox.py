@@ -11,11 +11,12 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from semistruct.estimators._bands import average_survival_error
 from semistruct.estimators._specification import Formula, Specification
 from semistruct.estimators._survival import SurvivalEstimator
 from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
 from semistruct.families import Objective
-from semistruct.families.cox import EVENT, TIME, BoundCox, CoxPartialLikelihood
+from semistruct.families.cox import ENTRY, EVENT, TIME, BoundCox, CoxPartialLikelihood
 from semistruct.inference.covariance import CovarianceKind
 from semistruct.inference.proportional_hazards import TimeTransform, proportional_hazards_test
 from semistruct.inference.survival_curves import SurvivalCurves
@@ -284,6 +285,17 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
     def _hazard_errors(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
         X = self.fit_.problem.designs[0].block(frame).dense()
         return self.curves_.standard_error(times, X, self._eta(frame), self._stratum(frame))
+
+    def _average_survival_error(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
+        X = self.fit_.problem.designs[0].block(frame).dense()
+        return average_survival_error(
+            self.curves_, times, X, self._eta(frame), self._stratum(frame)
+        )
+
+    def _training_rows(self) -> tuple[pd.DataFrame | None, Surv]:
+        y = self.fit_.problem.y
+        entry = y[:, ENTRY] if np.isfinite(y[:, ENTRY]).any() else None
+        return self.fit_.frame, Surv(y[:, TIME], y[:, EVENT], entry)
 
     def _stratum(self, frame: pd.DataFrame) -> np.ndarray:
         if self.strata_ is None:

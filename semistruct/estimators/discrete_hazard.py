@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from torch import nn
 
+from semistruct.estimators._bands import banded, check_level
 from semistruct.estimators._interval_rows import IntervalEstimator
 from semistruct.estimators._specification import Formula, Specification
 from semistruct.exceptions import UnsupportedCombinationError
@@ -119,7 +121,9 @@ smoothing_, history_, n_iter_, n_features_in_
         self.progress = progress
         self.random_state = random_state
 
-    def predict_hazard(self, X: Any, *, cause: int | None = None) -> pd.DataFrame:
+    def predict_hazard(
+        self, X: Any, *, cause: int | None = None, level: float | None = None
+    ) -> pd.DataFrame:
         """Probability of an event in each interval for those who reach it.
 
         Parameters
@@ -127,17 +131,45 @@ smoothing_, history_, n_iter_, n_features_in_
         X : DataFrame or array of n rows
         cause : int, optional
             With competing causes one of them; by default any.
+        level : float, optional
+            Of a single cause, adds a pointwise confidence band, symmetric on the scale of the
+            link: columns are then ``(subject, "estimate" | "lower" | "upper")``.
 
         Returns
         -------
         DataFrame
             Ends of the intervals as rows, subjects as columns.
+
+        Raises
+        ------
+        UnsupportedCombinationError
+            If a band is asked for and there are several causes.
         """
         frame = self._new_rows(X)
         k = self._position(cause)
-        hazards = self.family_.hazards(self._log_hazards(frame))
+        etas = self._log_hazards(frame)
+        hazards = self.family_.hazards(etas)
         found = hazards.sum(axis=0) if k is None else hazards[k]
-        return pd.DataFrame(found.T, pd.Index(self.intervals_.ends, name="time"), frame.index)
+        index = pd.Index(self.intervals_.ends, name="time")
+        if level is None:
+            return pd.DataFrame(found.T, index, frame.index)
+        check_level(level)
+        if len(self.causes_) > 1:
+            raise UnsupportedCombinationError(
+                "there is no band of the hazard where causes share an interval, since the "
+                "probability of one depends on the predictors of all; "
+                "predict_cumulative_incidence(level=) has bands."
+            )
+        V = self._used_covariance()
+        se = np.vstack(
+            [
+                np.sqrt(np.einsum("ijp,pq,ijq->ij", design, V, design, optimize=True))
+                for (design,), _ in self._design_chunks(frame, len(index))
+            ]
+        )
+        half = stats.norm.ppf(0.5 + level / 2) * se
+        lower, upper = (self.family_.hazards(etas + sign * half)[0] for sign in (-1, 1))
+        return banded(found.T, lower.T, upper.T, index, frame.index)
 
     def _objective(self) -> Objective:
         return DiscreteHazards(link=self.link)
@@ -181,19 +213,13 @@ smoothing_, history_, n_iter_, n_features_in_
         """Number of intervals that are over at each time."""
         return np.searchsorted(self.intervals_.ends, times, side="right")
 
-    def _hazards(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
-        return self._cumulative(self._log_hazards(frame), times).T
-
-    def _hazard_errors(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
-        at = self._passed(times)
-        found = []
-        for designs, etas, V in self._design_chunks(frame, len(times)):
-            slopes = self.family_.log_survival_slopes(etas)
-            slope = sum(w[..., None] * X for w, X in zip(slopes, designs, strict=True))
-            steps = np.cumsum(slope, axis=1)
-            gradient = np.concatenate([np.zeros_like(steps[:, :1]), steps], axis=1)[:, at]
-            found.append(np.sqrt(np.einsum("itp,pq,itq->it", gradient, V, gradient)))
-        return np.vstack(found).T
+    def _cumulative_slopes(
+        self, designs: Sequence[np.ndarray], etas: np.ndarray, times: np.ndarray
+    ) -> np.ndarray:
+        slopes = self.family_.log_survival_slopes(etas)
+        slope = sum(w[..., None] * X for w, X in zip(slopes, designs, strict=True))
+        steps = np.cumsum(slope, axis=1)
+        return np.concatenate([np.zeros_like(steps[:, :1]), steps], axis=1)[:, self._passed(times)]
 
     def _incidences(self, etas: np.ndarray, times: np.ndarray) -> np.ndarray:
         ends = np.concatenate([[0.0], self.intervals_.ends[:-1]])

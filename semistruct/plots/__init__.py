@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from semistruct.plots.deep import plot_history, plot_image_effects, plot_scores
 from semistruct.plots.forest import plot_forest
+from semistruct.plots.hazards import hazard_curves, hazard_ratio_curves, incidence_curves
 from semistruct.plots.model import plot_model
 from semistruct.plots.random_effects import plot_random_effect
 from semistruct.plots.smooths import plot_smooth, plot_surface
+from semistruct.plots.survival import survival_curves
 
 __all__ = [
+    "hazard_curves",
+    "hazard_ratio_curves",
+    "incidence_curves",
     "plot_forest",
     "plot_history",
     "plot_image_effects",
@@ -17,4 +22,5 @@ __all__ = [
     "plot_scores",
     "plot_smooth",
     "plot_surface",
+    "survival_curves",
 ]

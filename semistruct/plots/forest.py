@@ -11,6 +11,7 @@ from semistruct.exceptions import SpecificationError
 from semistruct.fitting.model import ModelFit
 from semistruct.inference.covariance import CovarianceKind
 from semistruct.inference.effects import effects_table
+from semistruct.plots.hazards import ratio_axis
 from semistruct.plots.style import (
     MINUS,
     OKABE_ITO,
@@ -59,6 +60,7 @@ def plot_forest(
     cov_type: CovarianceKind = "model",
     level: float = 0.95,
     intercept: bool | None = None,
+    exponentiate: bool | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Parametric coefficients of one parameter with their confidence intervals.
@@ -74,6 +76,9 @@ def plot_forest(
         Of the intervals.
     intercept : bool, optional
         Whether to draw the intercept; by default only where it is the only coefficient.
+    exponentiate : bool, optional
+        Whether to draw ratios, ``exp(coef)``, on a logarithmic axis; by default where coefficients
+        are read as ratios, as in survival models.
     ax : Axes, optional
         Where to draw; a new figure by default.
 
@@ -103,24 +108,53 @@ def plot_forest(
         chosen = np.sort(np.argsort(-ratio, kind="stable")[:_MOST_ROWS])
         subtitle += f"; {_MOST_ROWS} of {len(rows)} coefficients, those of the largest |z|"
         rows = rows.iloc[chosen]
+    rows = rows[["coef", "lower", "upper"]]
+    ratios = family.ratios if exponentiate is None else exponentiate
+    if ratios:
+        rows = np.exp(rows)
     ax = axes_or_new(ax)
     place = np.arange(len(rows))[::-1]
-    ax.axvline(0.0, color="0.6", linewidth=0.7, linestyle=(0, (4, 3)), zorder=0.5)
+    ax.axvline(
+        1.0 if ratios else 0.0, color="0.6", linewidth=0.7, linestyle=(0, (4, 3)), zorder=0.5
+    )
     ax.hlines(place, rows["lower"], rows["upper"], color=OKABE_ITO[0], linewidth=1.6)
     ax.plot(rows["coef"], place, "s", color=OKABE_ITO[0], markersize=4.5, label="coefficients")
     small = 8 if len(rows) <= 12 else 7
     ax.set_yticks(place, [shortened(str(name)) for name in rows.index])
     ax.tick_params(axis="y", length=0, labelsize=small)
     ax.set_ylim(-0.6, len(rows) - 0.4)
-    ax.locator_params(axis="x", nbins=5)
+    if ratios:
+        seen = rows.to_numpy()[np.isfinite(rows.to_numpy()) & (rows.to_numpy() > 0)]
+        ratio_axis(ax, "x", float(min(seen.min(), 1.0)), float(max(seen.max(), 1.0)))
+    else:
+        ax.locator_params(axis="x", nbins=5)
     numbers = ax.secondary_yaxis("right")
     numbers.set_yticks(place, [_written(row) for row in rows.itertuples()])
     numbers.tick_params(axis="y", length=0, labelsize=small - 0.5, labelcolor="0.35")
     numbers.spines["right"].set_visible(False)
     ax.spines["left"].set_visible(False)
     link = family.links[family.param_names.index(param)].name
-    describe(ax, f"coefficients of {param}", subtitle, effect_label(param, link))
+    if ratios:
+        name = _ratio_label(param, link)
+        which = f", {param}" if len(family.param_names) > 1 else ""
+        describe(ax, f"{name}s{which}", subtitle, name)
+    else:
+        describe(ax, f"coefficients of {param}", subtitle, effect_label(param, link))
     return ax
+
+
+def _ratio_label(param: str, link: str) -> str:
+    """What ``exp(coef)`` is.
+
+    Examples
+    --------
+    >>> _ratio_label("hazard", "log"), _ratio_label("hazard_2", "logit")
+    ('hazard ratio', 'odds ratio')
+    """
+    if link == "logit":
+        return "odds ratio"
+    survival = param.removeprefix("log_").startswith("hazard")
+    return "hazard ratio" if survival else f"ratio of {param}"
 
 
 def _written(row: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -64,6 +64,7 @@ def plot_model(
     residuals: bool = False,
     max_columns: int = 3,
     figsize: tuple[float, float] | None = None,
+    more: Mapping[str, Callable[..., Axes]] | None = None,
 ) -> Figure:
     """Smooth curves with bands, coefficients, random effects and deep scores in one figure.
 
@@ -85,6 +86,9 @@ def plot_model(
         Most panels side by side.
     figsize : (width, height) in inches, optional
         By default as many inches as the panels need.
+    more : mapping of label to callable, optional
+        Further panels, such as curves of a survival model: functions of ``ax``. They come after
+        the random effects.
 
     Returns
     -------
@@ -106,7 +110,7 @@ def plot_model(
         raise SpecificationError(
             f"max_columns must be a whole number of 1 or more, got {max_columns!r}."
         )
-    panels = _chosen(_panels(fit, cov_type, level, residuals), terms)
+    panels = _chosen(_panels(fit, cov_type, level, residuals, more or {}), terms)
     narrow = [panel for panel in panels if panel.aspect is None]
     strips = [panel for panel in panels if panel.aspect is not None]
     n_columns, places, n_rows = _arranged([panel.rows for panel in narrow], int(max_columns))
@@ -127,7 +131,13 @@ def plot_model(
     return figure
 
 
-def _panels(fit: ModelFit, cov_type: CovarianceKind, level: float, residuals: bool) -> list[_Panel]:
+def _panels(
+    fit: ModelFit,
+    cov_type: CovarianceKind,
+    level: float,
+    residuals: bool,
+    more: Mapping[str, Callable[..., Axes]],
+) -> list[_Panel]:
     placed = placed_terms(fit)
     panels = []
     for term in placed:
@@ -144,6 +154,7 @@ def _panels(fit: ModelFit, cov_type: CovarianceKind, level: float, residuals: bo
                     _rows_for(groups if groups <= NAMED_GROUPS else 1),
                 )
             )
+    panels += [_Panel(label, draw) for label, draw in more.items()]
     panels += _deep_panels(fit)
     return panels
 

@@ -265,3 +265,38 @@ def test_curves_are_computed_when_asked_for_and_forgotten_by_the_next_fit():
     assert model.fit(table[:30], y[np.arange(30)]).curves_ is not first
     with pytest.raises(ss.SemistructError, match="cluster"):
         ss.CoxPH("x", cov_type="cluster").fit(table, y)
+
+
+def test_average_survival_in_strata_has_the_error_of_its_gradient():
+    rng = np.random.default_rng(3)
+    n = 200
+    table = pd.DataFrame({"age": rng.normal(size=n), "centre": rng.choice(["a", "b"], n)})
+    y = ss.Surv(rng.exponential(np.exp(-0.5 * table["age"])), rng.random(n) < 0.7)
+    model = ss.CoxPH("age + strata(centre)").fit(table, y)
+    rows, times = table[:40], np.array([0.3, 0.9])
+    found = model.predict_average_survival(rows, times, level=0.95, transform="plain")
+    mean = model.predict_survival_function(rows, times).mean(axis=1)
+    np.testing.assert_allclose(found["all", "estimate"], mean, rtol=1e-12)
+    # The variance from known coefficients adds up over strata, that of the coefficient by the
+    # numerical derivative of the mean; the baseline moves with the coefficient.
+    curves, h = model.curves_, 1e-5
+    eta, stratum = model.predict(rows) - curves.center, (rows["centre"] == "b").to_numpy(int)
+    variance = np.zeros(2)
+    slope = np.zeros(2)
+    for s in (0, 1):
+        own = stratum == s
+        assert own.any()
+        H, at = curves.baseline.at(times, s), curves.baseline.position(times, s)
+        weight = np.exp(eta[own] - H[:, None] * np.exp(eta[own]))
+        variance += (weight.sum(axis=1) / 40) ** 2 * curves.baseline.variance[at]
+        x = rows["age"].to_numpy()[own] - curves.means[0]
+        drift = curves.baseline.drift[at, 0]
+
+        def moved(step, own=own, x=x, H=H, drift=drift):
+            level = H - step * drift
+            return np.exp(-level[:, None] * np.exp(eta[own] + step * x)).sum(axis=1) / 40
+
+        slope += (moved(h) - moved(-h)) / (2 * h)
+    error = np.sqrt(variance + slope**2 * curves.covariance[0, 0])
+    half = (found["all", "upper"] - found["all", "estimate"]) / 1.959963984540054
+    np.testing.assert_allclose(half, error, rtol=1e-6)

@@ -348,3 +348,50 @@ def test_no_event_at_all():
     frame, y, _ = survival_data(60)
     with pytest.raises(DataError, match="event"):
         ss.PAMM("age", cuts=4).fit(frame, ss.Surv(y.time, np.zeros(60)))
+
+
+def test_average_survival_of_groups_and_its_error():
+    frame, y, _ = survival_data()
+    model = ss.PAMM("s(tend, k=5) + age + group", cuts=6).fit(frame, y)
+    times = [0.4, 1.1]
+    found = model.predict_average_survival(frame, times, by="group", level=0.95)
+    for name in "abc":
+        own = frame[frame["group"] == name]
+        mean = model.predict_survival_function(own, times).mean(axis=1)
+        assert_allclose(found[name, "estimate"], mean, rtol=1e-12)
+    one = model.predict_average_survival(frame[:1], times, level=0.9)
+    alone = model.predict_survival_function(frame[:1], times, level=0.9)
+    assert_allclose(one, alone, rtol=1e-10)
+    with pytest.raises(DataError, match="2 labels"):
+        model.predict_average_survival(frame, times, by=["x", "y"])
+    with pytest.raises(DataError, match="row 1 is missing"):
+        model.predict_average_survival(frame[:2], times, by=["x", None])
+
+
+def test_hazard_ratios_are_quotients_of_hazards_with_the_band_of_their_contrast():
+    frame, y, _ = survival_data()
+    model = ss.PAMM("s(tend, k=5) + age + s(tend, by=age, k=5) + group", cuts=6).fit(frame, y)
+    found = model.predict_hazard_ratio(frame[:3], frame[3:4], level=0.95)
+    quotient = (
+        model.predict_hazard(frame[:3]).to_numpy() / model.predict_hazard(frame[3:4]).to_numpy()
+    )
+    estimates = found.xs("estimate", axis=1, level=1)
+    assert np.ptp(estimates.to_numpy(), axis=0).min() > 0
+    assert_allclose(estimates, quotient, rtol=1e-10)
+    same = model.predict_hazard_ratio(frame[:2], frame[:2], level=0.95)
+    assert_allclose(same, 1.0)
+    fixed = ss.PAMM("s(tend, k=5) + age + group", cuts=6).fit(frame, y)
+    unit = [frame[:1].assign(age=a) for a in (1.0, 0.0)]
+    band = fixed.predict_hazard_ratio(*unit, times=[0.5], level=0.95)
+    wald = fixed.hazard_ratios().loc["age"]
+    names = ["exp(coef)", "exp(coef) lower 95%", "exp(coef) upper 95%"]
+    assert_allclose(band.to_numpy()[0], wald[names], rtol=1e-8)
+    with pytest.raises(DataError, match="reference has 2 rows"):
+        model.predict_hazard_ratio(frame[:3], frame[:2])
+
+
+def test_hazard_ratios_need_a_cause(competing):
+    frame, _, model = competing
+    with pytest.raises(SpecificationError, match="that of one cause"):
+        model.predict_hazard_ratio(frame[:2], frame[:1])
+    assert model.predict_hazard_ratio(frame[:2], frame[:1], cause=2).shape[1] == 2

@@ -9,35 +9,16 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from _plot_models import boxes, check_nothing_overlaps
 
 from semistruct.exceptions import SpecificationError
 from semistruct.inference.curves import smooth_curve
 from semistruct.plots import plot_forest, plot_model, plot_random_effect, plot_smooth, plot_surface
 
-# Pixels by which boxes of neighbours may touch: text boxes are rounded up to whole pixels.
-TOUCHING = 2.0
-
 
 @pytest.fixture(scope="module")
 def fits():
     return {case: _models.table_model(case) for case in _models.FORMULAS}
-
-
-def boxes(figure):
-    figure.canvas.draw()
-    renderer = figure.canvas.get_renderer()
-    return [ax.get_tightbbox(renderer) for ax in figure.axes]
-
-
-def check_nothing_overlaps(figure):
-    found = boxes(figure)
-    for i, one in enumerate(found):
-        assert one.x0 > -TOUCHING and one.y0 > -TOUCHING
-        assert one.x1 < figure.bbox.x1 + TOUCHING and one.y1 < figure.bbox.y1 + TOUCHING
-        for other in found[:i]:
-            width = min(one.x1, other.x1) - max(one.x0, other.x0)
-            height = min(one.y1, other.y1) - max(one.y0, other.y0)
-            assert width < TOUCHING or height < TOUCHING
 
 
 @pytest.mark.parametrize("case", _models.FORMULAS)
