@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from semistruct import datasets, families, losses, metrics, nn
 from semistruct.columns import ImageArray, TensorArray, as_image_array
-from semistruct.estimators import PAMM, CoxPH, DiscreteHazard, SemiStructuredRegressor
+from semistruct.estimators import (
+    PAMM,
+    CoxPH,
+    DiscreteHazard,
+    SemiStructuredRegressor,
+    transition_probabilities,
+)
 from semistruct.exceptions import (
     ConvergenceWarning,
     DataError,
@@ -62,6 +68,7 @@ __all__ = [
     "s",
     "te",
     "ti",
+    "transition_probabilities",
 ]
 
 __version__ = "0.1.0"

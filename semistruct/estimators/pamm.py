@@ -12,6 +12,7 @@ from torch import nn
 
 from semistruct.estimators._hazard import HazardEstimator
 from semistruct.estimators._specification import Formula, Specification
+from semistruct.estimators.transitions import transition_probabilities
 from semistruct.families import Objective
 from semistruct.families.piecewise_exponential import PiecewiseExponential
 from semistruct.responses import PiecewiseExpansion, Surv
@@ -144,6 +145,34 @@ random_state
         """Other follow-up, cut at the cut points of the fit."""
         check_is_fitted(self)
         return self.expansion_.expand(y)
+
+    def predict_transition_probability(
+        self, X: Any, times: Any = None, *, start: float = 0.0
+    ) -> pd.DataFrame:
+        """Probability of each state at each time, for those without event at ``start``.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n rows
+        times : (m,) array-like, optional
+            From ``start`` to the last cut point; by default the ends of all later intervals.
+        start : float
+            When the rows are known to have had no event.
+
+        Returns
+        -------
+        DataFrame
+            Times as rows, columns ``(state, subject)``: state 0 is no event, the others are the
+            causes. With ``start=0`` they are :meth:`predict_survival_function` and
+            :meth:`predict_cumulative_incidence`.
+
+        See Also
+        --------
+        semistruct.transition_probabilities : Of states that can be left again.
+        """
+        check_is_fitted(self)
+        found = transition_probabilities({(0, self.causes_): self}, X, times, start=start)
+        return found[0]
 
     def _objective(self) -> Objective:
         return PiecewiseExponential()
