@@ -13,9 +13,12 @@ from torch import Tensor
 
 from semistruct.exceptions import DataError
 from semistruct.losses._risk_set_parts import interval_parts, sorted_parts
-from semistruct.losses._scans import RiskScan
+from semistruct.losses._scans import RiskScan, SuffixScan
+from semistruct.losses._small import SmallSets, sorted_sets
 
-__all__ = ["CoxRiskSets"]
+__all__ = ["SMALL", "CoxRiskSets", "checked_follow_up"]
+
+SMALL = 10_000  # rows up to which the calls of torch cost more than the arithmetic
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,9 +109,7 @@ class CoxRiskSets:
         """
         if device is None and isinstance(time, Tensor):
             device = time.device
-        time = _vector(time, "time", None).astype(np.float64, copy=False)
-        event = _check_event(_vector(event, "event", time.size))
-        _check_finite(time, "time")
+        time, event = checked_follow_up(time, event)
         codes, labels = None, np.zeros(1, dtype=np.int64)
         if strata is not None:
             labels, codes = np.unique(_vector(strata, "strata", time.size), return_inverse=True)
@@ -152,6 +153,25 @@ class CoxRiskSets:
         """``(E,)`` float64 ones."""
         return torch.ones_like(self.extra_share)
 
+    @cached_property
+    def small(self) -> SmallSets | None:
+        """The rows sorted for :mod:`semistruct.losses._small`; None where that is not for them."""
+        scan = self.scan
+        if not isinstance(scan, SuffixScan) or self.row_stratum is not None or not self.n_events:
+            return None
+        if self.n_rows > SMALL or self.device.type != "cpu":
+            return None
+        order, event = scan.source.numpy(), self.event.numpy()
+        number = np.zeros(self.n_rows, dtype=np.int64)
+        number[self.event_rows.numpy()] = self.event_time.numpy()
+        slot = scan.row_slot.numpy()
+        tied = slot >= self.n_times
+        if tied.any():
+            slot = slot.copy()
+            slot[tied] = scan.tied_time.numpy()[slot[tied] - self.n_times]
+        rows = event[order].nonzero()[0]
+        return sorted_sets(order, event, rows, number[order[rows]], slot)
+
     def to(self, device: Any) -> CoxRiskSets:
         """The risk sets with their tensors on another device."""
         device = torch.device(device)
@@ -179,6 +199,14 @@ class CoxRiskSets:
         n_times = int((self.count > 0).sum())
         strata = f", {self.strata.size} strata" if self.row_stratum is not None else ""
         return f"CoxRiskSets({self.n_rows} rows, {self.n_events} events at {n_times} times{strata})"
+
+
+def checked_follow_up(time: Any, event: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Times as float64 and events as bool, ``(n,)`` each, or a DataError."""
+    time = _vector(time, "time", None).astype(np.float64, copy=False)
+    event = _check_event(_vector(event, "event", time.size))
+    _check_finite(time, "time")
+    return time, event
 
 
 def _vector(values: Any, name: str, n: int | None) -> np.ndarray:

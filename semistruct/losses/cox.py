@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -12,11 +13,14 @@ from semistruct.exceptions import SpecificationError
 from semistruct.losses._arithmetic import inner, take
 from semistruct.losses._problem import CoxProblem, Ties, cox_problem
 from semistruct.losses._risk_moments import RiskMoments
-from semistruct.losses._risk_sets import CoxRiskSets
+from semistruct.losses._risk_sets import SMALL, CoxRiskSets, checked_follow_up
+from semistruct.losses._small import SmallSets, SmallValue, evaluate, sort_follow_up
 
 __all__ = ["CoxRiskSets", "Reduction", "Ties", "cox_partial_likelihood"]
 
 Reduction = Literal["sum", "mean", "none"]
+
+_TIES = ("efron", "breslow")
 
 
 def cox_partial_likelihood(
@@ -92,12 +96,25 @@ def cox_partial_likelihood(
     """
     if reduction not in ("sum", "mean", "none"):
         raise SpecificationError(f"reduction must be 'sum', 'mean' or 'none', got {reduction!r}.")
+    plain = weights is None and eta.dim() == 1 and eta.device.type == "cpu"
+    plain = plain and reduction != "none" and eta.dtype in (torch.float64, torch.float32)
     if risk_sets is None:
         if time is None or event is None:
             raise SpecificationError("give time and event, or risk_sets.")
+        if plain and entry is None and strata is None and ties in _TIES and len(eta) <= SMALL:
+            time, event = checked_follow_up(time, event)
+            sets = sort_follow_up(time, event) if time.size == len(eta) else None
+            make = _LaterSets(time, event)
+            loss = None if sets is None else _small_loss(eta, sets, make, ties, reduction)
+            if loss is not None:
+                return loss
         risk_sets = CoxRiskSets.from_data(time, event, entry, strata, device=eta.device)
     elif not (time is None and event is None and entry is None and strata is None):
         raise SpecificationError("give either the follow-up (time, event, ...) or risk_sets.")
+    elif plain and ties in _TIES and len(eta) == risk_sets.n_rows and risk_sets.small is not None:
+        loss = _small_loss(eta, risk_sets.small, risk_sets, ties, reduction)
+        if loss is not None:
+            return loss
     problem = cox_problem(eta, weights, risk_sets, ties)
     if problem.weights is not None and problem.weights.dim() > eta.dim():
         eta = eta.expand(problem.weights.shape)
@@ -105,6 +122,77 @@ def cox_partial_likelihood(
     if reduction == "mean":
         loss = loss / problem.event_weight(loss)
     return loss
+
+
+class _LaterSets(NamedTuple):
+    """Follow-up whose risk sets are made when a second derivative asks for them."""
+
+    time: Any
+    event: Any
+
+
+def _small_loss(
+    eta: Tensor,
+    sets: SmallSets,
+    later: CoxRiskSets | _LaterSets,
+    ties: Ties,
+    reduction: Reduction,
+) -> Tensor | None:
+    """The loss by one pass of numpy; None where ``eta`` needs the general way."""
+    values = eta.detach().numpy()
+    if eta.dtype != torch.float64:
+        values = values.astype(np.float64)
+    found = evaluate(values, sets, ties == "efron")
+    if found is None:
+        return None
+    scale = 1.0 / sets.event.sum() if reduction == "mean" else 1.0
+    if eta.requires_grad and torch.is_grad_enabled():
+        loss: Tensor = _SmallLikelihood.apply(eta, found, later, ties, scale)
+        return loss
+    return torch.scalar_tensor(found.loss * scale, dtype=eta.dtype)
+
+
+class _SmallLikelihood(torch.autograd.Function):
+    """The loss that numpy found; its derivative is numpy's too, or :class:`_Score`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        eta: Tensor,
+        found: SmallValue,
+        later: CoxRiskSets | _LaterSets,
+        ties: Ties,
+        scale: float,
+    ) -> Tensor:
+        ctx.save_for_backward(eta)
+        ctx.kept = found, later, ties, scale
+        return torch.scalar_tensor(found.loss * scale, dtype=eta.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None, None, None]:
+        found, later, ties, scale = ctx.kept
+        if torch.is_grad_enabled():
+            (eta,) = ctx.saved_tensors
+            if isinstance(later, _LaterSets):
+                later = CoxRiskSets.from_data(later.time, later.event)
+            problem = cox_problem(eta, None, later, ties)
+            with torch.no_grad():
+                moments = problem.evaluate(eta)[1]
+            return (
+                _Score.apply(cotangent * scale, eta, problem, moments, True),
+                None,
+                None,
+                None,
+                None,
+            )
+        gradient = found.gradient()
+        factor = cotangent.item() * scale
+        if factor != 1.0:
+            gradient *= factor
+        of_eta = torch.from_numpy(gradient)
+        if cotangent.dtype != torch.float64:
+            of_eta = of_eta.to(cotangent.dtype)
+        return of_eta, None, None, None, None
 
 
 class _PartialLikelihood(torch.autograd.Function):

@@ -1,0 +1,190 @@
+"""The plain Cox likelihood of few rows in one pass of numpy.
+
+With a thousand rows the arithmetic of the likelihood takes less time than the calls of torch that
+describe it. For right-censored rows without weights and strata, on the CPU, value and gradient are
+therefore computed here by a dozen numpy calls. Predictors whose sums leave a comfortable range,
+second derivatives and everything else go the general way; both give the same digits.
+
+The rows stand by falling time, at one time events after the censored, so that a risk set is a
+prefix. *Groups* are the event times; numbered upwards from 1, as in
+:mod:`semistruct.losses._scans`, so that number 0 stands for "before the first event".
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["SmallSets", "SmallValue", "evaluate", "sort_follow_up", "sorted_sets"]
+
+# Sums of partial hazards in this range need no centring: a common part of eta of up to 20 is lost
+# in the rounding of the likelihood itself.
+_LOWEST, _HIGHEST = 1e-8, 1e12
+
+
+class SmallTies(NamedTuple):
+    """Denominators of Efron's method, one for each event, by falling time.
+
+    Attributes
+    ----------
+    rows : (E,) int array
+        Positions of the events among the sorted rows.
+    first : (B,) int array
+        Where each group begins in ``rows``.
+    group : (E,) int array
+    before : (B,) int array
+        Number of sorted rows before the events of each group.
+    share : (E,) array
+        ``1 - r / m``.
+    slot : (n,) int array
+        As in :class:`SmallSets`; for an event ``B +`` the number of its group.
+    """
+
+    rows: np.ndarray
+    first: np.ndarray
+    group: np.ndarray
+    before: np.ndarray
+    share: np.ndarray
+    slot: np.ndarray
+
+
+class SmallSets(NamedTuple):
+    """Risk sets that are prefixes of the sorted rows.
+
+    Attributes
+    ----------
+    order : (n,) int array
+    event : (n,) float64 array
+        In the order of the data.
+    at : (B,) int array
+        Sorted position of the last event of each group, by falling time.
+    n_events : (B,) float64 array or None
+        Events of each group; None where all have one.
+    slot : (n,) int array
+        Number of the last group that each row reaches, in the order of the data.
+    ties : SmallTies or None
+        Where two events share a time.
+    """
+
+    order: np.ndarray
+    event: np.ndarray
+    at: np.ndarray
+    n_events: np.ndarray | None
+    slot: np.ndarray
+    ties: SmallTies | None
+
+
+class SmallValue(NamedTuple):
+    """Negative log partial likelihood at one ``eta``, and what its gradient needs."""
+
+    sets: SmallSets
+    efron: bool
+    hazard: np.ndarray
+    denominators: np.ndarray
+    loss: float
+
+    def gradient(self) -> np.ndarray:
+        """Derivative in ``eta``, ``(n,)``."""
+        sets, ties = self.sets, self.sets.ties
+        if ties is None or not self.efron:
+            terms = np.reciprocal(self.denominators)
+            if sets.n_events is not None:
+                terms *= sets.n_events
+            found = _running(terms).take(sets.slot)
+        else:
+            terms = np.reciprocal(self.denominators)
+            reached = _running(np.add.reduceat(terms, ties.first))
+            terms *= ties.share
+            own = np.add.reduceat(terms, ties.first)
+            found = np.concatenate([reached, reached[:-1] + own[::-1]]).take(ties.slot)
+        found *= self.hazard
+        found -= sets.event
+        return found
+
+
+def _running(terms: np.ndarray) -> np.ndarray:
+    """Running sums upwards in time, beginning with zero, of terms by falling time."""
+    sums = np.empty(len(terms) + 1)
+    sums[0] = 0.0
+    np.cumsum(terms[::-1], out=sums[1:])
+    return sums
+
+
+def evaluate(eta: np.ndarray, sets: SmallSets, efron: bool) -> SmallValue | None:
+    """The likelihood at ``eta`` ``(n,)`` float64; None where the general way is needed."""
+    with np.errstate(over="ignore"):
+        hazard = np.exp(eta)
+    sorted_hazard = hazard.take(sets.order)
+    sums = sorted_hazard.cumsum()
+    ties = sets.ties
+    if ties is None or not efron:
+        denominators = sums.take(sets.at)
+    else:
+        own = np.add.reduceat(sorted_hazard.take(ties.rows), ties.first)
+        others = np.concatenate([[0.0], sums]).take(ties.before)
+        denominators = own.take(ties.group)
+        denominators *= ties.share
+        denominators += others.take(ties.group)
+    # Comparisons are false for NaN. Denominators without ties fall with their position.
+    lowest = denominators[0] if ties is None or not efron else denominators.min()
+    if not (sums[-1] <= _HIGHEST and lowest >= _LOWEST):
+        return None
+    logs = np.log(denominators)
+    total = (
+        logs.sum()
+        if sets.n_events is None or len(logs) != len(sets.n_events)
+        else logs @ sets.n_events
+    )
+    return SmallValue(sets, efron, hazard, denominators, float(total - eta @ sets.event))
+
+
+def sort_follow_up(time: np.ndarray, event: np.ndarray) -> SmallSets | None:
+    """Risk sets of ``time`` and ``event`` ``(n,)``; None without events."""
+    n = len(time)
+    order = (-time).argsort()
+    sorted_time, happened = time.take(order), event.take(order)
+    new = sorted_time[1:] != sorted_time[:-1]
+    if new.all():
+        rows = happened.nonzero()[0]
+        if not rows.size:
+            return None
+        met = happened.cumsum()
+        met -= happened
+        slot = np.empty(n, dtype=np.int64)
+        slot[order] = rows.size - met
+        return SmallSets(order, event.astype(np.float64), rows, None, slot, None)
+    block = np.empty(n, dtype=np.int64)
+    block[0] = 0
+    new.cumsum(out=block[1:])
+    order = order.take((2 * block + happened).argsort())
+    rows = event.take(order).nonzero()[0]
+    if not rows.size:
+        return None
+    groups = block.take(rows)
+    has_event = np.zeros(block[-1] + 1, dtype=np.int64)
+    has_event[groups] = 1
+    met = (has_event.cumsum() - has_event).take(block)
+    slot = np.empty(n, dtype=np.int64)
+    slot[order] = has_event.sum() - met
+    return sorted_sets(order, event.astype(np.float64), rows, groups, slot)
+
+
+def sorted_sets(
+    order: np.ndarray, event: np.ndarray, rows: np.ndarray, groups: np.ndarray, slot: np.ndarray
+) -> SmallSets:
+    """Risk sets from sorted rows, those with events, and any labels of the events' times."""
+    begins = np.empty(rows.size, dtype=bool)
+    begins[0] = True
+    np.not_equal(groups[1:], groups[:-1], out=begins[1:])
+    first = begins.nonzero()[0]
+    if first.size == rows.size:
+        return SmallSets(order, event, rows, None, slot, None)
+    ends = np.append(first[1:], rows.size)
+    sizes = ends - first
+    group = begins.cumsum() - 1
+    rank = np.arange(rows.size) - first.take(group)
+    own_slot = slot.copy()
+    own_slot[order.take(rows)] = 2 * first.size - group
+    ties = SmallTies(rows, first, group, rows.take(first), 1.0 - rank / sizes.take(group), own_slot)
+    return SmallSets(order, event, rows.take(ends - 1), sizes.astype(np.float64), slot, ties)

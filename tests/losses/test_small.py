@@ -1,0 +1,106 @@
+"""The plain likelihood of few rows is the general one, and gives way where it has to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+import semistruct.losses.cox as cox
+from semistruct.exceptions import DataError
+from semistruct.losses import CoxRiskSets, cox_partial_likelihood
+from semistruct.losses._small import evaluate, sort_follow_up
+
+# Both ways add the same numbers in another order.
+ROUNDING = 1e-12
+
+
+def follow_up(pattern: str, n: int = 60):
+    rng = np.random.default_rng(7)
+    time, event = rng.exponential(size=n), rng.random(n) < 0.6
+    if pattern == "tied":
+        time = np.ceil(4 * time)
+    elif pattern == "tied censored":
+        time[~event] = np.ceil(2 * time[~event])
+    elif pattern == "all at once":
+        time[:] = 2.0
+    elif pattern == "last is an event":
+        event[np.argmin(time)] = event[np.argmax(time)] = True
+    elif pattern == "one row":
+        time, event = time[:1], np.array([True])
+    return time, event
+
+
+PATTERNS = ["plain", "tied", "tied censored", "all at once", "last is an event", "one row"]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+@pytest.mark.parametrize("reused", [False, True])
+def test_value_and_gradient_are_the_general_ones(pattern, ties, reused, monkeypatch):
+    time, event = follow_up(pattern)
+    eta = torch.from_numpy(np.random.default_rng(8).normal(size=len(time))).requires_grad_()
+    sets = CoxRiskSets.from_data(time, event)
+    data = {"risk_sets": sets} if reused else {"time": time, "event": event}
+    assert sets.small is not None and evaluate(eta.detach().numpy(), sets.small, True) is not None
+
+    def results(reduction):
+        loss = cox_partial_likelihood(eta, **data, ties=ties, reduction=reduction)
+        (gradient,) = torch.autograd.grad(3.0 * loss, eta)
+        return type(loss.grad_fn).__name__, loss.item(), gradient.numpy()
+
+    found = {reduction: results(reduction) for reduction in ("sum", "mean")}
+    monkeypatch.setattr(cox, "_small_loss", lambda *_: None)
+    for reduction, (name, loss, gradient) in found.items():
+        general, expected, slopes = results(reduction)
+        assert name != general or reduction == "mean"
+        assert_allclose(loss, expected, rtol=ROUNDING, atol=ROUNDING)
+        assert_allclose(gradient, slopes, rtol=ROUNDING, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+@pytest.mark.parametrize("reused", [False, True])
+def test_second_derivatives(ties, reused):
+    time, event = follow_up("tied", 12)
+    eta = torch.from_numpy(np.random.default_rng(9).normal(size=12)).requires_grad_()
+    data = {"time": time, "event": event}
+    if reused:
+        data = {"risk_sets": CoxRiskSets.from_data(**data)}
+    assert torch.autograd.gradgradcheck(
+        lambda values: cox_partial_likelihood(values, **data, ties=ties, reduction="mean"), eta
+    )
+
+
+@pytest.mark.parametrize("eta", [800.0, -800.0, 40.0, np.nan])
+def test_predictors_out_of_range_go_the_general_way(eta):
+    time, event = follow_up("tied")
+    values = np.random.default_rng(1).normal(size=60)
+    moved = values + eta
+    sets = sort_follow_up(time, event)
+    assert evaluate(values, sets, True) is not None and evaluate(moved, sets, True) is None
+    loss = cox_partial_likelihood(torch.from_numpy(moved), time, event)
+    expected = cox_partial_likelihood(torch.from_numpy(values), time, event)
+    assert torch.isnan(loss) if np.isnan(eta) else abs(loss - expected) < 1e-10
+
+
+def test_single_precision_and_no_graph():
+    time, event = follow_up("plain")
+    eta = torch.randn(60, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    loss = cox_partial_likelihood(eta, time, event)
+    loss.backward()
+    assert loss.dtype == eta.grad.dtype == torch.float32
+    with torch.no_grad():
+        assert cox_partial_likelihood(eta, time, event).item() == loss.item()
+
+
+def test_what_is_not_for_few_plain_rows():
+    time, event = follow_up("plain")
+    assert CoxRiskSets.from_data(time, event, strata=event.astype(int)).small is None
+    assert CoxRiskSets.from_data(time, event, entry=time / 2).small is None
+    assert CoxRiskSets.from_data(time, np.zeros(60)).small is None
+    assert sort_follow_up(time, np.zeros(60, dtype=bool)) is None
+    many = np.arange(1.0, 10_002.0)
+    assert CoxRiskSets.from_data(many, many > 0).small is None
+    with pytest.raises(DataError, match="eta has shape"):
+        cox_partial_likelihood(torch.zeros(59), time, event)
