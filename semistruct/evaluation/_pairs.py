@@ -66,15 +66,19 @@ def pair_sums(
     n = key.size
     # Codes of composites instead of np.lexsort: sorting integers is many times faster.
     n_values = int(value.max(initial=0)) + 1
-    moment = dense_codes(stratum * (int(key.max(initial=0)) + 1) + key)
+    several = bool(stratum.any())
+    moment = dense_codes(stratum * (int(key.max(initial=0)) + 1) + key) if several else key
     by_key = np.argsort(moment * n_values + (n_values - 1 - value))
     position = np.empty(n, dtype=np.int64)
     position[by_key] = np.arange(n)
-    level = dense_codes((stratum.max(initial=0) - stratum) * n_values + value)
+    level = dense_codes((stratum.max() - stratum) * n_values + value) if several else value
     by_value = np.argsort(level * n + (n - 1 - position))
     smaller, larger = _separated_sums(position, by_value, first, second)
     order = by_value[::-1]  # in runs of equal values, now by key
-    before_equal, after_equal = _run_sums(order, level, moment, first, second)
+    if _is_first(level[by_value]).all():
+        before_equal = after_equal = np.zeros(n)
+    else:
+        before_equal, after_equal = _run_sums(order, level, moment, first, second)
     before, after = _run_sums(by_key, stratum, moment, first, second)
     return PairSums(
         before_smaller=smaller,
@@ -89,31 +93,71 @@ def pair_sums(
 def _separated_sums(
     position: np.ndarray, by_value: np.ndarray, first: np.ndarray, second: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """``first`` over rows before in both orders, ``second`` over rows after in both orders."""
+    """``first`` over rows before in both orders, ``second`` over rows after in both orders.
+
+    Both weights are summed over the rows before, as one number: the halves of an integer where
+    they are zeros and ones, else the parts of a complex number. The rows after in both orders are
+    all but those not after in one of them, where those before in both have been left out twice.
+    """
     n = position.size
+    counts = _is_flags(first) and _is_flags(second)
+    by_position = np.empty(n, dtype=np.int64)
+    by_position[position] = np.arange(n)
+    if counts:
+        weight = first.astype(np.int64) + (second.astype(np.int64) << 32)
+    else:
+        weight = first + 1j * second
+    before = _sums_before(position[by_value], weight[by_position])[position]
+    before_first = (before & 0xFFFFFFFF).astype(np.float64) if counts else before.real
+    before_second = (before >> 32).astype(np.float64) if counts else before.imag
+    in_one = np.empty(n)
+    in_one[by_position] = np.cumsum(second[by_position])
+    in_other = np.empty(n)
+    in_other[by_value] = np.cumsum(second[by_value])
+    after = second.sum() - in_one - in_other + before_second + second
+    # What should be zero is, but for rounding, which must not be negative.
+    return before_first, np.maximum(after, 0.0)
+
+
+def _sums_before(order: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Sums ``(n,)`` of the weights of smaller numbers that stand before each number.
+
+    Parameters
+    ----------
+    order : (n,) array
+        A permutation of the numbers ``0, ..., n - 1``.
+    weight : (n,) array
+        Of each number.
+    """
+    n = order.size
     n_bits = max(int(n - 1).bit_length(), 1)
     size = 1 << n_bits
-    # Rows of weight zero fill up a power of two: then every split is into equal halves.
-    current = np.concatenate([position[by_value], np.arange(n, size)])
-    weight_first, weight_second = np.zeros(size), np.zeros(size)
-    weight_first[position], weight_second[position] = first, second
-    before, after = np.zeros(size), np.zeros(size)
-    sums_left, sums_right = np.zeros(size // 2 + 1), np.zeros(size // 2 + 1)
+    # Numbers of weight zero fill up a power of two: then every split is into equal halves.
+    current = np.arange(size, dtype=np.int64 if n_bits > 31 else np.int32)
+    current[:n] = order
+    weight = np.concatenate([weight, np.zeros(size - n, dtype=weight.dtype)])
+    sums = np.zeros_like(weight)
+    running = np.zeros(size // 2 + 1, dtype=weight.dtype)
     counter = np.arange(size // 2)
     for bit in range(n_bits - 1, -1, -1):
         half = 1 << bit
         goes_right = (current & half) != 0
-        from_left, from_right = np.flatnonzero(~goes_right), np.flatnonzero(goes_right)
-        lefts, rights = current[from_left], current[from_right]
-        np.cumsum(weight_first[lefts], out=sums_left[1:])
-        np.cumsum(weight_second[rights], out=sums_right[1:])
+        lefts, from_right = current[~goes_right], np.flatnonzero(goes_right)
+        rights = current[from_right]
+        np.cumsum(weight[lefts], out=running[1:])
         # Half of every block goes left, so in both halves a block begins at the same number.
-        block = counter & -half
-        before[rights] += sums_left[from_right - counter] - sums_left[block]
-        after[lefts] += sums_right[block + half] - sums_right[from_left - counter]
-        current = np.concatenate([lefts.reshape(-1, half), rights.reshape(-1, half)], axis=1)
-        current = current.ravel()
-    return before[position], after[position]
+        from_right -= counter
+        found = running[from_right].reshape(-1, half)
+        found -= running[:-1:half, None]
+        sums[rights] += found.ravel()
+        blocks = current.reshape(-1, 2, half)
+        blocks[:, 0] = lefts.reshape(-1, half)
+        blocks[:, 1] = rights.reshape(-1, half)
+    return sums[:n]
+
+
+def _is_flags(weights: np.ndarray) -> bool:
+    return bool(((weights == 0.0) | (weights == 1.0)).all())
 
 
 def dense_codes(values: np.ndarray) -> np.ndarray:
