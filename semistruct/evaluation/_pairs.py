@@ -79,7 +79,11 @@ def pair_sums(
         before_equal = after_equal = np.zeros(n)
     else:
         before_equal, after_equal = _run_sums(order, level, moment, first, second)
-    before, after = _run_sums(by_key, stratum, moment, first, second)
+    if several:
+        before, after = _run_sums(by_key, stratum, moment, first, second)
+    else:
+        before = np.concatenate([[0.0], np.cumsum(np.bincount(key, first))])[key]
+        after = second.sum() - np.cumsum(np.bincount(key, second))[key]
     return PairSums(
         before_smaller=smaller,
         before_equal=before_equal,
@@ -142,8 +146,9 @@ def _sums_before(order: np.ndarray, weight: np.ndarray) -> np.ndarray:
     for bit in range(n_bits - 1, -1, -1):
         half = 1 << bit
         goes_right = (current & half) != 0
-        lefts, from_right = current[~goes_right], np.flatnonzero(goes_right)
-        rights = current[from_right]
+        # Numbers of rows, since a mask costs ten times as much.
+        from_right = np.flatnonzero(goes_right)
+        lefts, rights = current[np.flatnonzero(~goes_right)], current[from_right]
         np.cumsum(weight[lefts], out=running[1:])
         # Half of every block goes left, so in both halves a block begins at the same number.
         from_right -= counter

@@ -355,7 +355,7 @@ def _tied_events(
     """Weight of pairs of events at one time, with different and with equal risk."""
     counted = event & (as_event > 0)
     first, second = as_event[counted], weights[counted]
-    if counted.sum() < 2 or np.bincount(key[counted]).max() < 2:
+    if np.bincount(key, counted).max() < 2:
         return 0.0, 0.0
     together = stratum[counted] * (key.max() + 1) + key[counted]
     together = dense_codes(together)
