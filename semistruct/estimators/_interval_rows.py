@@ -206,15 +206,15 @@ class IntervalEstimator(SurvivalEstimator):
         return panels | {"incidence": self._plot_incidence}
 
     def _plot_hazard(self, level: float, *, ax: Axes) -> Axes:
-        return hazard_curves(self, self._typical_rows(), level=level, ax=ax)
+        return hazard_curves(self, self._as_given(self._typical_rows()), level=level, ax=ax)
 
     def _plot_incidence(self, *, ax: Axes) -> Axes:
-        return incidence_curves(self, self._typical_rows(), ax=ax)
+        return incidence_curves(self, self._as_given(self._typical_rows()), ax=ax)
 
     def _typical_rows(self) -> pd.DataFrame:
         """The training row of median risk in each third of the risk."""
         frame, _, thirds = self._risk_thirds()
-        risk = self.predict(frame)
+        risk = self.predict(self._as_given(frame))
         rows, names = [], []
         for code, name in enumerate(thirds.categories):
             own = np.flatnonzero(thirds.codes == code)

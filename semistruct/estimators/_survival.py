@@ -33,7 +33,7 @@ from semistruct.terms import ResponseCall
 
 __all__ = ["SurvivalEstimator"]
 
-_DRAWN = 2000  # training rows behind the panels of curves
+_DRAWN = 1000  # training rows behind the panels of curves
 _ROWS = 5000  # whose curves are held at a time for their mean
 
 
@@ -271,18 +271,25 @@ class SurvivalEstimator(SemiStructuredEstimator):
 
     def _plot_survival(self, level: float, *, ax: Axes) -> Axes:
         frame, y, thirds = self._risk_thirds()
-        return survival_curves(self, frame, y, by=thirds, level=level, ax=ax)
+        return survival_curves(self, self._as_given(frame), y, by=thirds, level=level, ax=ax)
 
     def _risk_thirds(self) -> tuple[pd.DataFrame, Surv, pd.Categorical]:
-        """Training rows, at most 2000 evenly spread, their follow-up and third of the risk."""
+        """Training rows, at most 1000 evenly spread, their follow-up and third of the risk."""
         frame, y = self._training_rows()
         if frame is None:
             raise DataError("the model was kept without its training rows.")
         rows = np.linspace(0, len(frame) - 1, min(len(frame), _DRAWN)).astype(int)
         frame, y = frame.iloc[rows], y[rows]
-        risk = self.predict(frame)
+        risk = self.predict(self._as_given(frame))
         third = np.searchsorted(np.quantile(risk, [1 / 3, 2 / 3]), risk, side="left")
         return frame, y, pd.Categorical.from_codes(third, ["low risk", "middle", "high risk"])
+
+    def _as_given(self, frame: pd.DataFrame) -> Any:
+        """Training rows as an array, where the model was fitted to one."""
+        names = [f"x{j}" for j in range(self.n_features_in_)]
+        if "feature_names_in_" in vars(self) or not set(frame.columns) <= set(names):
+            return frame
+        return frame.reindex(columns=names, fill_value=0.0).to_numpy()
 
     def hazard_ratios(self, level: float = 0.95) -> pd.DataFrame:
         """Parametric coefficients in the columns of lifelines' summary.

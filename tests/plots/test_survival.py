@@ -65,6 +65,23 @@ def test_whole_figure(models, name):
     assert len(models[name].plot(terms="survival").axes) == 1
 
 
+@pytest.mark.parametrize("formula", [None, "x1"])
+@pytest.mark.parametrize("model", [ss.CoxPH, ss.PAMM])
+def test_figure_of_a_model_of_an_array(model, formula):
+    frame, y = study()
+    X = np.column_stack([frame["age"] ** 2, frame["age"]])
+    options = {"cuts": 12} if model is ss.PAMM else {}
+    figure = model(formula, **options).fit(X, y).plot()
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert "survival, average over rows" in titles
+
+
+def test_a_model_without_covariates_has_one_curve():
+    frame, y = study()
+    (ax,) = ss.PAMM("s(tend, k=5)", cuts=8).fit(frame, y).plot(terms="survival").axes
+    assert len(lines(ax, "_Kaplan-Meier")) == 1
+
+
 def test_groups_are_averages_with_kaplan_meier_and_numbers_at_risk(models):
     frame, y = study()
     model = models["cox"]
