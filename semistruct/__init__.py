@@ -8,8 +8,11 @@ from semistruct.estimators import (
     PAMM,
     CoxPH,
     DiscreteHazard,
+    EarlyFusion,
+    ImageFeatures,
     SemiStructuredRegressor,
     transition_probabilities,
+    wrap,
 )
 from semistruct.exceptions import (
     ConvergenceWarning,
@@ -42,7 +45,9 @@ __all__ = [
     "DataError",
     "DataWarning",
     "DiscreteHazard",
+    "EarlyFusion",
     "ImageArray",
+    "ImageFeatures",
     "Interval",
     "SemiStructuredRegressor",
     "SemistructError",
@@ -69,6 +74,7 @@ __all__ = [
     "te",
     "ti",
     "transition_probabilities",
+    "wrap",
 ]
 
 __version__ = "0.1.0"

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from semistruct.estimators.cox import CoxPH
 from semistruct.estimators.discrete_hazard import DiscreteHazard
+from semistruct.estimators.early_fusion import EarlyFusion
+from semistruct.estimators.image_features import ImageFeatures
 from semistruct.estimators.pamm import PAMM
 from semistruct.estimators.regressor import SemiStructuredRegressor
 from semistruct.estimators.transitions import transition_probabilities
+from semistruct.estimators.wrappers import wrap
 
 __all__ = [
     "PAMM",
     "CoxPH",
     "DiscreteHazard",
+    "EarlyFusion",
+    "ImageFeatures",
     "SemiStructuredRegressor",
     "transition_probabilities",
+    "wrap",
 ]
