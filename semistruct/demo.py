@@ -66,7 +66,7 @@ class DemoSize:
     n_test: int = 400
     n_studies: int = 100
     n_folds: int = 5
-    n_repeats: int = 3
+    n_repeats: int = 2
     max_epochs: int | None = None
 
 

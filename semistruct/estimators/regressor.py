@@ -119,7 +119,7 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         share_encoders: bool = False,
         smoothing: Literal["reml", "ml", "gcv"] = "reml",
         n_folds: int = 5,
-        n_repeats: int = 3,
+        n_repeats: int = 2,
         max_epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float = 1e-3,

@@ -22,8 +22,8 @@ from semistruct.terms.base import DesignBlock
 
 __all__ = ["GradientSolver"]
 
-_STEPS = 300
-_MIN_EPOCHS = 30
+_STEPS, _LEAST_STEPS = 1200, 300
+_EPOCHS, _LEAST_EPOCHS = 60, 15
 _ROUND_STEPS = 10  # the held-out rows are looked at no more often than this
 _ROUNDS, _LEAST_ROUNDS = 15, 4
 _STATE_BYTES = 2**28  # of all rounds of a network
@@ -188,7 +188,11 @@ class _Plan:
     def draw(cls, n: int, options: TrainingOptions, state_bytes: int) -> _Plan:
         batch_size = options.batch_size or int(min(256, max(32, 2 ** round(math.log2(n / 16)))))
         steps_per_epoch = 1 if options.full_cohort else math.ceil(n / batch_size)
-        epochs = options.max_epochs or max(_MIN_EPOCHS, math.ceil(_STEPS / steps_per_epoch))
+        epochs = options.max_epochs or max(
+            _LEAST_EPOCHS,
+            math.ceil(_LEAST_STEPS / steps_per_epoch),
+            min(_EPOCHS, math.ceil(_STEPS / steps_per_epoch)),
+        )
         most = min(_ROUNDS, max(_LEAST_ROUNDS, _STATE_BYTES // max(1, state_bytes)))
         epochs_per_round = max(1, _ROUND_STEPS // steps_per_epoch, math.ceil(epochs / most))
         epochs_per_round = min(epochs, epochs_per_round)

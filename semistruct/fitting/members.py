@@ -29,7 +29,8 @@ class TrainingOptions:
     Parameters
     ----------
     max_epochs : int, optional
-        Passes over the training rows. By default as many as make about 300 steps, at least 30.
+        Passes over the training rows. By default as many as make about 1,200 steps, but no more
+        than 60, which make at least 300 steps, and no fewer than 15.
     batch_size : int, optional
         Rows per step; by default between 32 and 256, growing with the number of rows.
     learning_rate : float
