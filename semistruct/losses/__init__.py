@@ -18,8 +18,16 @@ from semistruct.losses.cox_residuals import (
     cox_schoenfeld_residuals,
     cox_score_residuals,
 )
+from semistruct.losses.sampled import (
+    SampledRiskSets,
+    cox_sampled_likelihood,
+    sample_risk_sets,
+)
 
 __all__ = [
+    "SampledRiskSets",
+    "cox_sampled_likelihood",
+    "sample_risk_sets",
     "CoxBaseline",
     "CoxDerivatives",
     "CoxHessian",
