@@ -16,12 +16,13 @@ from semistruct.families.base import Family, RowCurvature
 from semistruct.fitting._likelihood import Dispersion, Likelihood
 from semistruct.fitting.augmented import take_rows
 from semistruct.fitting.structured import StructuredFit, StructuredProblem
+from semistruct.inference.smoothing_uncertainty import smoothing_uncertainty
 from semistruct.linalg import penalised_cholesky
 from semistruct.terms import DesignBlock, SparseBlock
 
 __all__ = ["CovarianceKind", "covariance", "pearson_dispersion", "score_rows"]
 
-CovarianceKind = Literal["model", "bayesian", "frequentist", "sandwich", "cluster"]
+CovarianceKind = Literal["model", "bayesian", "corrected", "frequentist", "sandwich", "cluster"]
 
 # Clusters whose summed scores are held at a time.
 _CLUSTERS = 1024
@@ -43,11 +44,12 @@ def covariance(
     fit : StructuredFit
     problem : StructuredProblem
         The one that was fitted.
-    kind : {"model", "bayesian", "frequentist", "sandwich", "cluster"}
+    kind : {"model", "bayesian", "corrected", "frequentist", "sandwich", "cluster"}
         "model" and "bayesian" are ``V = (H + S_lam)^-1``, which has good coverage across a smooth
-        curve because it contains the smoothing bias; "frequentist" is ``V H V``; "sandwich" is
-        ``V (sum_i w_i^2 r_i r_i') V + V S_lam V`` with score residuals ``r_i``; "cluster" sums
-        them within clusters first.
+        curve because it contains the smoothing bias; "corrected" adds the uncertainty of the
+        smoothing parameters (:mod:`semistruct.inference.smoothing_uncertainty`); "frequentist" is
+        ``V H V``; "sandwich" is ``V (sum_i w_i^2 r_i r_i') V + V S_lam V`` with score residuals
+        ``r_i``; "cluster" sums them within clusters first.
     cluster : (n,) array, optional
         Cluster of each row, of any type; required by "cluster".
     small_sample : bool
@@ -77,12 +79,14 @@ def covariance(
     """
     if kind in ("model", "bayesian"):
         return _rescaled(fit, fit.V, dispersion)
+    if kind == "corrected":
+        return _rescaled(fit, smoothing_uncertainty(fit, problem).V, dispersion)
     if kind == "frequentist":
         return _rescaled(fit, fit.V @ fit.H @ fit.V, dispersion)
     if kind not in ("sandwich", "cluster"):
         raise SpecificationError(
-            "the covariance must be one of 'model', 'bayesian', 'frequentist', 'sandwich', "
-            f"'cluster', got {kind!r}."
+            "the covariance must be one of 'model', 'bayesian', 'corrected', 'frequentist', "
+            f"'sandwich', 'cluster', got {kind!r}."
         )
     if dispersion is not None:
         raise UnsupportedCombinationError(

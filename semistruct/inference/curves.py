@@ -14,6 +14,7 @@ from semistruct._registry import lookup
 from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
 from semistruct.families.base import RowCurvature
 from semistruct.fitting.model import ModelFit
+from semistruct.inference.simultaneous import largest_deviation
 from semistruct.terms import Basis
 from semistruct.terms.random_effect import RandomEffectBasis
 from semistruct.terms.smooth_basis import SmoothBasis
@@ -99,8 +100,11 @@ def smooth_curve(
     label: str,
     grid: int | np.ndarray = 100,
     level: float = 0.95,
+    *,
+    simultaneous: bool = False,
+    random_state: int = 0,
 ) -> pd.DataFrame:
-    """A smooth of one variable on a grid, with its pointwise band.
+    """A smooth of one variable on a grid, with its pointwise or simultaneous band.
 
     Parameters
     ----------
@@ -114,6 +118,11 @@ def smooth_curve(
         one group covers the range of its own rows.
     level : float
         Coverage of the band.
+    simultaneous : bool
+        Whether the band is as wide as it has to be to contain the whole curve with probability
+        ``level``, from simulated coefficients (Ruppert, Wand and Carroll 2003, section 6.5).
+    random_state : int
+        For the simulation.
 
     Returns
     -------
@@ -147,7 +156,16 @@ def smooth_curve(
     blocks = []
     for group in (None,) if term.levels is None else term.levels:
         x = _points(fit, term, 0, grid, group)
-        block = _effect(fit, term, _rows(term, [x], group), q)
+        rows = _rows(term, [x], group)
+        if simultaneous:
+            V = fit.marginal.V[term.columns, term.columns]
+            q = largest_deviation(
+                term.basis.design(rows).dense(),
+                V,
+                fit.marginal.df_resid,
+                random_state=random_state,
+            ).quantile(level)
+        block = _effect(fit, term, rows, q)
         block.insert(0, "x", x)
         if group is not None:
             block.insert(0, "by", [group] * len(x))
