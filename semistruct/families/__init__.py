@@ -11,6 +11,7 @@ from semistruct.families.beta import Beta
 from semistruct.families.beta_binomial import BetaBinomial
 from semistruct.families.binomial import Binomial
 from semistruct.families.box_cox_cole_green import BoxCoxColeGreen
+from semistruct.families.box_cox_t import BoxCoxT
 from semistruct.families.gamma import Gamma
 from semistruct.families.generalized_extreme_value import GeneralizedExtremeValue
 from semistruct.families.generalized_pareto import GeneralizedPareto
@@ -28,10 +29,12 @@ from semistruct.families.poisson import Poisson
 from semistruct.families.separable import SeparableFamily
 from semistruct.families.sinh_arcsinh import SinhArcsinh
 from semistruct.families.student_t import StudentT
+from semistruct.families.tweedie import Tweedie
 from semistruct.families.von_mises import VonMises
 from semistruct.families.weibull import Weibull
 from semistruct.families.zero_inflated_negative_binomial import ZeroInflatedNegativeBinomial
 from semistruct.families.zero_inflated_poisson import ZeroInflatedPoisson
+from semistruct.families.zero_one_inflated_beta import ZeroOneInflatedBeta
 
 __all__ = [
     "FAMILIES",
@@ -67,6 +70,9 @@ __all__ = [
     "VonMises",
     "Binomial",
     "BetaBinomial",
+    "BoxCoxT",
+    "Tweedie",
+    "ZeroOneInflatedBeta",
     "resolve_family",
 ]
 
@@ -96,6 +102,9 @@ FAMILIES: dict[str, type[Family]] = {
     "von_mises": VonMises,
     "binomial": Binomial,
     "beta_binomial": BetaBinomial,
+    "box_cox_t": BoxCoxT,
+    "tweedie": Tweedie,
+    "zero_one_inflated_beta": ZeroOneInflatedBeta,
 }
 
 

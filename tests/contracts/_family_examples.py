@@ -15,6 +15,7 @@ from semistruct.families import (
     BetaBinomial,
     Binomial,
     BoxCoxColeGreen,
+    BoxCoxT,
     Family,
     Gamma,
     GeneralizedExtremeValue,
@@ -32,10 +33,12 @@ from semistruct.families import (
     Poisson,
     SinhArcsinh,
     StudentT,
+    Tweedie,
     VonMises,
     Weibull,
     ZeroInflatedNegativeBinomial,
     ZeroInflatedPoisson,
+    ZeroOneInflatedBeta,
 )
 
 __all__ = ["EXAMPLES", "Example"]
@@ -64,6 +67,8 @@ class Example:
         Whether ``initial_eta`` is the maximum likelihood estimate of the null model.
     bounded_score : bool
         Whether no derivative overflows at predictors of +-700.
+    atoms : tuple of float
+        Ends of the support that have a probability of their own in a continuous family.
     kinked : bool
         Whether the log-density has a kink, so that only the expected curvature is of use.
     moments : dict
@@ -77,6 +82,7 @@ class Example:
     edges: tuple[float, ...] = ()
     exact_start: bool = True
     bounded_score: bool = False
+    atoms: tuple[float, ...] = ()
     kinked: bool = False
     moments: dict[str, float] = field(default_factory=lambda: TIGHT)
 
@@ -280,5 +286,60 @@ EXAMPLES: tuple[Example, ...] = (
             exact_start=False,
         )
         for trials, link in ((2, "logit"), (12, "logit"), (12, "probit"))
+    ),
+    *(
+        Example(
+            BoxCoxT(median_link=link),
+            ((2.0, 0.2, 0.5, 9.0), (0.5, 0.1, 0.0, 15.0), (5.0, 0.15, -0.8, 30.0)),
+            None,
+            outside=(0.0, -1.0),
+            exact_start=False,
+        )
+        for link in ("log", "identity")
+    ),
+    *(
+        Example(
+            Tweedie(mean_link=link),
+            ((2.0, 1.0, 1.5), (0.5, 0.6, 1.2), (8.0, 0.3, 1.6)),
+            None,
+            outside=(-1.0,),
+            edges=(0.0,),
+            exact_start=False,
+            atoms=(0.0,),
+        )
+        for link in ("log", "identity")
+    ),
+    Example(
+        Tweedie(power=1.4),
+        ((2.0, 1.0), (0.1, 0.6), (8.0, 0.02)),
+        None,
+        outside=(-1.0,),
+        edges=(0.0,),
+        exact_start=False,
+        atoms=(0.0,),
+    ),
+    *(
+        Example(
+            ZeroOneInflatedBeta(mean_link=link),
+            ((0.4, 10.1, 0.3, 0.6), (0.8, 8.0, 0.01, 0.5), (0.1, 50.0, 0.7, 0.1)),
+            None,
+            outside=(-0.1, 1.1),
+            edges=(0.0, 1.0),
+            exact_start=False,
+            atoms=(0.0, 1.0),
+        )
+        for link in ("logit", "probit")
+    ),
+    *(
+        Example(
+            ZeroOneInflatedBeta(inflated=end),
+            ((0.4, 10.1, 0.3), (0.8, 8.0, 0.01)),
+            None,
+            outside=(-0.1, 1.1, 1 - atom),
+            edges=(atom,),
+            exact_start=False,
+            atoms=(atom,),
+        )
+        for end, atom in (("zero", 0.0), ("one", 1.0))
     ),
 )

@@ -42,15 +42,33 @@ def eta_and_y(example: Example) -> tuple[torch.Tensor, torch.Tensor]:
     return eta, y.flatten() if example.family.discrete else y.flatten() * 0.99
 
 
-def expectation(family: Family, eta_row: torch.Tensor, function) -> torch.Tensor:
+def expectation(example: Example, eta_row: torch.Tensor, function) -> torch.Tensor:
     """``E[function(y)]`` for one row of predictors; ``function`` maps (m,) to (m, ...)."""
-    y, mass = outcomes(family, eta_row)
+    y, mass = outcomes(example, eta_row)
     values = function(y)
     return (mass.reshape(-1, *[1] * (values.ndim - 1)) * values).sum(0)
 
 
-def outcomes(family: Family, eta_row: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def atoms(example: Example, eta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ends of the support with a probability of their own, ``(m, 1)``, and theirs, ``(m, n)``."""
+    at = torch.tensor(example.atoms, dtype=torch.float64)[:, None]
+    return at, example.family.contributions(eta, at.expand(-1, len(eta))).exp()
+
+
+def cdf_below(example: Example, eta: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """``P(Y < y)``, which differs from the distribution function where ``y`` has a probability."""
+    family = example.family
+    if family.discrete:
+        return family.cdf(eta, y - 1)
+    below = family.cdf(eta, y)
+    for atom, mass in zip(*atoms(example, eta), strict=True):
+        below = torch.where(y == atom, below - mass, below)
+    return below
+
+
+def outcomes(example: Example, eta_row: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Responses covering the distribution and their masses (density times quadrature weight)."""
+    family = example.family
     level = torch.tensor([1e-14, 1 - 1e-14], dtype=torch.float64)[:, None]
     if family.discrete:
         low, high = family.quantile(eta_row[None], level).flatten().tolist()
@@ -58,12 +76,15 @@ def outcomes(family: Family, eta_row: torch.Tensor) -> tuple[torch.Tensor, torch
         return y, family.contributions(eta_row.expand(len(y), -1), y).exp()
     tails = 10.0 ** np.arange(-14, -1)
     breaks = np.concatenate([tails, np.linspace(0.05, 0.95, 19), 1 - tails[::-1]])
-    edges = family.quantile(eta_row[None], torch.as_tensor(breaks)[:, None]).flatten()
+    at, mass = (t.flatten() for t in atoms(example, eta_row[None]))
+    lower = mass[at == at.clamp(max=0)].sum()
+    levels = lower + (1 - mass.sum()) * torch.as_tensor(breaks)
+    edges = family.quantile(eta_row[None], levels[:, None]).flatten()
     nodes, weights = (torch.as_tensor(a) for a in leggauss(24))
     half = (edges[1:] - edges[:-1])[:, None] / 2
     y = ((edges[1:] + edges[:-1])[:, None] / 2 + half * nodes).flatten()
     density = family.contributions(eta_row.expand(len(y), -1), y).exp()
-    return y, density * (half * weights).flatten()
+    return torch.cat([at, y]), torch.cat([mass, density * (half * weights).flatten()])
 
 
 def test_every_registered_family_has_an_example():
@@ -133,7 +154,7 @@ def test_expected_curvature_is_the_mean_of_the_observed(example):
     for row in eta[: len(example.theta)]:
         expected = family.row_information(row[None], torch.ones(1).to(row), "expected")[0]
         mean = expectation(
-            family, row, lambda y, row=row: family.row_information(row.expand(len(y), -1), y)
+            example, row, lambda y, row=row: family.row_information(row.expand(len(y), -1), y)
         )
         torch.testing.assert_close(expected, mean, **QUADRATURE)
         assert (torch.linalg.eigvalsh(expected) >= -1e-10).all()
@@ -153,7 +174,7 @@ def test_curvature_is_weighted_rows(example):
 def test_density_has_mass_one(example):
     eta, _ = eta_and_y(example)
     for row in eta[: len(example.theta)]:
-        one = expectation(example.family, row, torch.ones_like)
+        one = expectation(example, row, torch.ones_like)
         torch.testing.assert_close(one, torch.ones_like(one), rtol=0, atol=1e-9)
 
 
@@ -161,7 +182,7 @@ def test_density_agrees_with_the_distribution_function(example):
     family = example.family
     eta, _ = eta_and_y(example)
     for row in eta[: len(example.theta)]:
-        y, mass = outcomes(family, row)
+        y, mass = outcomes(example, row)
         inside = torch.cumsum(mass, 0)
         if family.discrete:
             cdf = family.cdf(row[None], y[:, None]).flatten()
@@ -169,10 +190,12 @@ def test_density_agrees_with_the_distribution_function(example):
             half = family.cdf(row[None], (y + 0.5)[:, None]).flatten()
             torch.testing.assert_close(half, cdf)
         else:
-            at = family.quantile(row[None], torch.tensor([[0.3], [0.7]]).to(row)).flatten()
+            at = family.quantile(row[None], torch.tensor([[0.3], [0.7]], dtype=row.dtype)).flatten()
             between = mass[(y > at[0]) & (y < at[1])].sum()
+            inside = cdf_below(example, row[None], at[1:]) - family.cdf(row[None], at[:1])
             # The nodes inside do not end exactly at the levels: a panel holds 5 % of the mass.
-            assert abs(between.item() - 0.4) < 0.03
+            assert abs(between - inside.clamp(min=0)).item() < 0.03
+            assert example.atoms or abs(inside.item() - 0.4) < 1e-8
 
 
 def test_quantile_inverts_the_distribution_function(example):
@@ -187,7 +210,13 @@ def test_quantile_inverts_the_distribution_function(example):
         assert (reached >= levels - 1e-12).all()
         assert (family.cdf(eta, y - 1) < levels).all()
     else:
-        torch.testing.assert_close(reached, levels.expand_as(reached), rtol=1e-8, atol=1e-12)
+        # A level inside the probability of an end is exceeded there, and not below.
+        apart = torch.isin(y, torch.tensor(example.atoms, dtype=torch.float64))
+        assert apart.any() == bool(example.atoms)
+        target = torch.where(apart, reached, levels.expand_as(reached))
+        torch.testing.assert_close(reached, target, rtol=1e-8, atol=1e-12)
+        assert (cdf_below(example, eta, y) <= levels + 1e-8).all()
+        assert (reached >= levels - 1e-8).all()
     assert torch.equal(family.quantile(eta, torch.tensor(0.3, dtype=torch.float64)), y[2])
 
 
@@ -201,8 +230,8 @@ def test_samples_follow_the_distribution(example):
     assert torch.equal(y, again)
     for draws in (y, family_draws(family, eta)):
         u = family.cdf(eta, draws)
-        if family.discrete:
-            below = family.cdf(eta, draws - 1)
+        if family.discrete or example.atoms:
+            below = cdf_below(example, eta, draws)
             u = below + torch.rand(u.shape, generator=generator, dtype=u.dtype) * (u - below)
         for column in u.T:
             assert stats.kstest(column.numpy(), "uniform").pvalue > 1e-3
@@ -222,8 +251,8 @@ def test_mean_and_variance(example):
     mean, variance = family.mean(eta), family.variance(eta)
     assert mean.shape == variance.shape == (len(eta),)
     for k, row in enumerate(eta):
-        first = expectation(family, row, lambda y: y)
-        second = expectation(family, row, lambda y, first=first: (y - first) ** 2)
+        first = expectation(example, row, lambda y: y)
+        second = expectation(example, row, lambda y, first=first: (y - first) ** 2)
         if mean[k].isfinite():
             torch.testing.assert_close(mean[k], first, **example.moments)
         if variance[k].isfinite():

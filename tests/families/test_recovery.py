@@ -10,6 +10,7 @@ from _fits import fit_formula
 
 from semistruct.families import (
     BoxCoxColeGreen,
+    BoxCoxT,
     Family,
     GeneralizedExtremeValue,
     GeneralizedPareto,
@@ -18,8 +19,10 @@ from semistruct.families import (
     Laplace,
     NegativeBinomial1,
     SinhArcsinh,
+    Tweedie,
     VonMises,
     ZeroInflatedNegativeBinomial,
+    ZeroOneInflatedBeta,
 )
 
 ROWS = 20_000
@@ -40,6 +43,11 @@ CASES: list[tuple[Family, tuple[float, ...]]] = [
     (BoxCoxColeGreen(), (3.0, 0.1, -0.6)),
     (VonMises(), (0.7, 2.5)),
     (HurdleNegativeBinomial(), (3.0, 0.6, 0.7)),
+    (BoxCoxT(), (3.0, 0.2, 0.4, 8.0)),
+    (Tweedie(), (2.0, 1.0, 1.4)),
+    (Tweedie(power=1.6), (2.0, 1.0)),
+    (ZeroOneInflatedBeta(), (0.4, 8.0, 0.2, 0.7)),
+    (ZeroOneInflatedBeta(inflated="zero"), (0.4, 8.0, 0.2)),
 ]
 
 
