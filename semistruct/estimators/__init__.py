@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from semistruct.estimators.comparison import anova, check_basis, concurvity
 from semistruct.estimators.cox import CoxPH
 from semistruct.estimators.discrete_hazard import DiscreteHazard
 from semistruct.estimators.early_fusion import EarlyFusion
@@ -18,6 +19,9 @@ __all__ = [
     "EarlyFusion",
     "ImageFeatures",
     "SemiStructuredRegressor",
+    "anova",
+    "check_basis",
+    "concurvity",
     "transition_probabilities",
     "wrap",
 ]

@@ -14,8 +14,9 @@ from torch import nn
 
 from semistruct._validation import check_length, check_sample_weight
 from semistruct.estimators._fit import FitOptions, fit_model
+from semistruct.estimators._inference import InferenceMixin
 from semistruct.estimators._input import as_table, complete_rows
-from semistruct.estimators._reporting import ReportingMixin, by_term
+from semistruct.estimators._reporting import by_term
 from semistruct.estimators._specification import (
     Formula,
     Specification,
@@ -30,7 +31,7 @@ from semistruct.terms import ResponseCall
 __all__ = ["SemiStructuredEstimator"]
 
 
-class SemiStructuredEstimator(ReportingMixin, BaseEstimator):
+class SemiStructuredEstimator(InferenceMixin, BaseEstimator):
     """A model with additive and deep terms and one likelihood."""
 
     formula: Formula | Mapping[str, Formula]
@@ -153,6 +154,7 @@ class SemiStructuredEstimator(ReportingMixin, BaseEstimator):
         self.response_name_ = name
         self.specification_ = specification
         self.fit_ = fitted
+        self.criteria_ = None  # made when asked for
         self.family_ = objective
         self.n_iter_ = max(1, fitted.marginal.n_iter)
         self.loglik_ = fitted.marginal.loglik

@@ -15,6 +15,7 @@ from semistruct.estimators._specification import Specification
 from semistruct.families import Objective
 from semistruct.fitting.model import ModelFit
 from semistruct.inference.covariance import CovarianceKind
+from semistruct.inference.criteria import InformationCriteria, information_criteria
 from semistruct.inference.effects import Estimand, covariance_of_effects, effects_table
 from semistruct.inference.smooth_tests import smooth_table
 from semistruct.inference.summary import Summary, summarise
@@ -36,6 +37,7 @@ class ReportingMixin:
     family_: Objective
     specification_: Specification
     response_name_: str
+    criteria_: InformationCriteria | None
 
     @abstractmethod
     def _new_rows(self, X: Any) -> pd.DataFrame:
@@ -67,7 +69,8 @@ class ReportingMixin:
             "marginal" (default): the best model without the picture. "projection": the
             least-squares projection of the true predictor on the table, which for the normal
             family with identity link is the same.
-        cov_type : {"model", "sandwich", "cluster"}, optional
+        cov_type : {"model", "corrected", "sandwich", "cluster"}, optional
+            "corrected" adds the uncertainty of smoothing parameters to "model".
         level : float
             Of the confidence intervals.
 
@@ -98,10 +101,25 @@ class ReportingMixin:
         """Confidence intervals of :attr:`params`: columns ``lower`` and ``upper``."""
         return self.effects(level=level)[["lower", "upper"]]
 
-    def cov_params(self) -> pd.DataFrame:
-        """Covariance matrix of :attr:`params`."""
+    def cov_params(self, cov_type: CovarianceKind | None = None) -> pd.DataFrame:
+        """Covariance matrix of :attr:`params`; "corrected" counts the smoothing as estimated."""
         check_is_fitted(self)
-        return covariance_of_effects(self.fit_, self._cov_type())
+        return covariance_of_effects(self.fit_, cov_type or self._cov_type())
+
+    @property
+    def aic_(self) -> float:
+        """Conditional AIC of the table model, corrected for the estimation of its smoothing.
+
+        ``-2 loglik_ + 2 df`` as in mgcv: ``df`` is the sum of ``edf2`` after REML and ML, else the
+        effective degrees of freedom; a dispersion counts as one parameter. See
+        :func:`~semistruct.inference.criteria.information_criteria`.
+        """
+        return self._criteria().aic
+
+    @property
+    def bic_(self) -> float:
+        """``-2 loglik_ + log(n) df`` with the degrees of freedom of :attr:`aic_`."""
+        return self._criteria().bic
 
     def smooths(self) -> pd.DataFrame:
         """Smooths and random effects of the table model: edf, test statistic, p-value."""
@@ -124,6 +142,7 @@ class ReportingMixin:
             estimand=estimand or "marginal",
             cov_type=cov_type or self._cov_type(),
             level=level,
+            aic=self.aic_,
         )
 
     def plot(self, **options: Any) -> Figure:
@@ -133,6 +152,12 @@ class ReportingMixin:
         """
         check_is_fitted(self)
         return plot_model(self.fit_, cov_type=self._cov_type(), **options)
+
+    def _criteria(self) -> InformationCriteria:
+        check_is_fitted(self)
+        if self.criteria_ is None:
+            self.criteria_ = information_criteria(self.fit_.marginal, self.fit_.problem)
+        return self.criteria_
 
     def _cov_type(self) -> CovarianceKind:
         if self.cov_type is not None:

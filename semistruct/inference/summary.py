@@ -26,13 +26,20 @@ _QUESTIONS = {
 }
 _COVARIANCES = {
     "model": "model-based",
+    "corrected": "model-based, smoothing estimated",
     "sandwich": "sandwich (heteroscedasticity-consistent)",
     "cluster": "sandwich, clustered",
 }
 
 
 def summarise(
-    fit: ModelFit, *, response: str, estimand: Estimand, cov_type: CovarianceKind, level: float
+    fit: ModelFit,
+    *,
+    response: str,
+    estimand: Estimand,
+    cov_type: CovarianceKind,
+    level: float,
+    aic: float,
 ) -> Summary:
     """Tables of the model, its coefficients, smooths and deep terms.
 
@@ -46,6 +53,8 @@ def summarise(
     cov_type : {"model", "sandwich", "cluster"}
     level : float
         Of the confidence intervals.
+    aic : float
+        As :func:`~semistruct.inference.criteria.information_criteria` has it.
 
     Returns
     -------
@@ -53,7 +62,7 @@ def summarise(
         Prints as text, renders in a notebook, and has ``as_latex()`` and ``as_csv()``.
     """
     summary = Summary()
-    summary.tables.append(_header(fit, response, estimand, cov_type))
+    summary.tables.append(_header(fit, response, estimand, cov_type, aic))
     effects = effects_table(fit, estimand, cov_type, level)
     for param in fit.problem.family.param_names:
         if param in effects.index.get_level_values(0):
@@ -67,7 +76,9 @@ def summarise(
     return summary
 
 
-def _header(fit: ModelFit, response: str, estimand: Estimand, cov_type: str) -> SimpleTable:
+def _header(
+    fit: ModelFit, response: str, estimand: Estimand, cov_type: str, aic: float
+) -> SimpleTable:
     marginal, problem = fit.marginal, fit.problem
     used = problem.y[problem.sample_weight > 0]
     left: list[tuple[str, object]] = [
@@ -81,7 +92,7 @@ def _header(fit: ModelFit, response: str, estimand: Estimand, cov_type: str) -> 
         ("Log-likelihood:", f"{marginal.loglik:.4g}"),
         ("Null log-lik.:", f"{marginal.loglik_null:.4g}"),
         ("Effective df:", f"{float(marginal.edf.sum()):.2f}"),
-        ("AIC:", f"{marginal.aic:.5g}"),
+        ("AIC:", f"{aic:.5g}"),
         ("Smoothing:", f"{marginal.method.upper()}, {marginal.n_iter} iterations"),
     ]
     title = "Semi-structured regression" if fit.deep is not None else "Additive regression"

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from semistruct.plots.deep import plot_history, plot_image_effects, plot_scores
+from semistruct.plots.diagnostics import (
+    plot_diagnostics,
+    plot_pit,
+    plot_quantiles,
+    plot_residuals,
+    plot_rootogram,
+    plot_worm,
+)
 from semistruct.plots.forest import plot_forest
 from semistruct.plots.hazards import hazard_curves, hazard_ratio_curves, incidence_curves
 from semistruct.plots.model import plot_model
@@ -14,13 +22,19 @@ __all__ = [
     "hazard_curves",
     "hazard_ratio_curves",
     "incidence_curves",
+    "plot_diagnostics",
     "plot_forest",
     "plot_history",
     "plot_image_effects",
     "plot_model",
+    "plot_pit",
+    "plot_quantiles",
     "plot_random_effect",
+    "plot_residuals",
+    "plot_rootogram",
     "plot_scores",
     "plot_smooth",
     "plot_surface",
+    "plot_worm",
     "survival_curves",
 ]
