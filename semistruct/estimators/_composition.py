@@ -108,6 +108,14 @@ class Composition(BaseEstimator):
     def _kind(self) -> Kind:
         """What is predicted; also known before fitting."""
 
+    def _part_that_predicts(self) -> Any:
+        """The unfitted part whose predictions are passed on as they are; else the model itself."""
+        return self
+
+    def _passed_on(self, X: Any) -> tuple[Any, Any]:
+        """That part, fitted, and the table as it sees it."""
+        return self, X
+
     def _named(self) -> dict[str, Any]:
         parts = getattr(self, self._parts_in)
         return dict(parts) if isinstance(parts, Mapping) else {}

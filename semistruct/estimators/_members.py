@@ -36,6 +36,7 @@ __all__ = [
     "kind_of",
     "located",
     "named_failure",
+    "predicting_part",
     "reads_tensors",
     "response_for",
     "risk_of",
@@ -125,15 +126,28 @@ def fit_model_of_any_kind(
     model.fit(X, response_for(model, y), **options)
 
 
+def predicting_part(model: Any) -> Any:
+    """The unfitted model whose predictions a model passes on, inside searches and fusions."""
+    while True:
+        core = _core(model)
+        inside = core._part_that_predicts() if isinstance(core, Composition) else core
+        if inside is core:
+            return core
+        model = inside
+
+
 def located(model: Any, X: Any) -> tuple[Any, Any]:
-    """The fitted model inside searches and pipelines, and the table as it sees it."""
-    while isinstance(model, (BaseSearchCV, Pipeline)):
+    """The fitted model inside searches, pipelines and fusions, and the table as it sees it."""
+    while True:
         if isinstance(model, BaseSearchCV):
             model = model.best_estimator_
-        else:
+        elif isinstance(model, Pipeline):
             X = model[:-1].transform(X) if len(model) > 1 else X
             model = model[-1]
-    return model, X
+        elif isinstance(model, Composition) and model._part_that_predicts() is not model:
+            model, X = model._passed_on(X)
+        else:
+            return model, X
 
 
 def risk_of(model: Any, X: Any) -> np.ndarray:

@@ -159,6 +159,12 @@ class EarlyFusion(Composition):
     def _kind(self) -> Kind:
         return kind_of(self.estimator)
 
+    def _part_that_predicts(self) -> Any:
+        return self.estimator
+
+    def _passed_on(self, X: Any) -> tuple[Any, Any]:
+        return self.estimator_, self.transform_features(X)
+
     def _model(self) -> Any:
         if "estimator_" in vars(self):
             return self.estimator_

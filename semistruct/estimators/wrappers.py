@@ -63,7 +63,8 @@ class LifelinesModel(BaseEstimator):
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LifelinesModel:
         """Fit a copy of the fitter to the table ``X`` and the follow-up ``y``."""
-        frame = _tabular(as_table(self, X, reset=True))
+        # lifelines warns of an index that is not unique
+        frame = _tabular(as_table(self, X, reset=True)).reset_index(drop=True)
         surv = one_cause(as_surv(y))
         if len(surv) != len(frame):
             raise DataError(f"y has {len(surv)} rows and the table {len(frame)}.")
@@ -85,14 +86,16 @@ class LifelinesModel(BaseEstimator):
         """Risk of every row, larger is riskier, ``(n,)``."""
         frame = self._rows(X)
         if isinstance(self.fitted_, CoxPHFitter):
-            return np.asarray(self.fitted_.predict_log_partial_hazard(frame), dtype=float)
+            rows = frame.reset_index(drop=True)
+            return np.asarray(self.fitted_.predict_log_partial_hazard(rows), dtype=float)
         hazard = self.predict_cumulative_hazard(X, [self.median_event_time_]).to_numpy()[0]
         return np.log(np.maximum(hazard, _SMALLEST))
 
     def predict_survival_function(self, X: Any, times: Any = None) -> pd.DataFrame:
         """Survival: times as rows, subjects as columns."""
         frame = self._rows(X)
-        curves = self.fitted_.predict_survival_function(frame, times=times)
+        rows = frame.reset_index(drop=True)
+        curves = self.fitted_.predict_survival_function(rows, times=times)
         index = pd.Index(np.asarray(curves.index, dtype=float), name="time")
         return pd.DataFrame(curves.to_numpy(dtype=float), index, frame.index)
 
