@@ -7,6 +7,7 @@ from semistruct.estimators.cox import CoxPH
 from semistruct.estimators.discrete_hazard import DiscreteHazard
 from semistruct.estimators.early_fusion import EarlyFusion
 from semistruct.estimators.image_features import ImageFeatures
+from semistruct.estimators.late_fusion import LateFusion
 from semistruct.estimators.pamm import PAMM
 from semistruct.estimators.regressor import SemiStructuredRegressor
 from semistruct.estimators.transitions import transition_probabilities
@@ -18,6 +19,7 @@ __all__ = [
     "DiscreteHazard",
     "EarlyFusion",
     "ImageFeatures",
+    "LateFusion",
     "SemiStructuredRegressor",
     "anova",
     "check_basis",
