@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -72,7 +73,7 @@ class BoxCoxT(SeparableFamily):
         z, jacobian, log_df = _standardized(omega, y)
         zero = torch.zeros_like(log_df)
         inside = StudentT().log_density(torch.stack([zero, zero, log_df], dim=-1), z)
-        return inside + jacobian - _log_t_tails(_log_reach(omega), log_df)[0]
+        return inside + jacobian - _log_t_tail(_log_reach(omega), log_df, "below")
 
     def gradient(self, omega: Tensor, y: Tensor) -> Tensor:
         return autodiff_gradient(self.log_density, omega, y)
@@ -91,7 +92,9 @@ class BoxCoxT(SeparableFamily):
         z, _, log_df = _standardized(omega, y)
         power = omega[..., 2]
         toward = torch.where(power > 0, z, -z)
-        kept, cut = _log_t_tails(_log_reach(omega), log_df)
+        log_reach = _log_reach(omega)
+        kept = _log_t_tail(log_reach, log_df, "below")
+        cut = _log_t_tail(log_reach, log_df, "above")
         # A location of -z puts z at 0, and lets the tails be differentiated in it.
         at = torch.stack([-toward, torch.zeros_like(z), log_df], dim=-1)
         below, above = StudentT().kernel_log_tails(at, torch.zeros_like(z))
@@ -153,13 +156,36 @@ def _log_reach(omega: Tensor) -> Tensor:
     return omega[..., 2].abs().clamp(min=_NO_POWER).log() + omega[..., 1]
 
 
-def _log_t_tails(log_reach: Tensor, log_df: Tensor) -> tuple[Tensor, Tensor]:
-    """Logarithms of both tails of Student's t at ``exp(-log_reach)``, differentiable in both."""
+def _log_t_tail(log_reach: Tensor, log_df: Tensor, side: Literal["below", "above"]) -> Tensor:
+    """Logarithm of a tail of Student's t at ``exp(-log_reach)``, twice differentiable in both.
+
+    Rows of equal parameters share one quadrature: the value returned is the Taylor polynomial of
+    second degree around the row's own parameters, whose value and two derivatives are exact.
+    """
     # Farther out nothing is left, and squares would overflow.
     limit = 0.2 * math.log(torch.finfo(log_df.dtype).max)
     log_reach = log_reach.clamp(-limit, limit).expand(log_df.shape)
-    at = torch.stack([torch.zeros_like(log_df), log_reach, log_df], dim=-1)
-    return StudentT().kernel_log_tails(at, torch.ones_like(log_df))
+    at = torch.stack([log_reach, log_df], dim=-1)
+    distinct, row = at.detach().reshape(-1, 2).unique(dim=0, return_inverse=True)
+    row = row.reshape(log_df.shape)
+    if not (torch.is_grad_enabled() and at.requires_grad):
+        return _student_tail(distinct, side)[row]
+    leaf = distinct.clone().requires_grad_()
+    value = _student_tail(leaf, side)
+    (first,) = torch.autograd.grad(value.sum(), leaf, create_graph=True)
+    second = torch.stack(
+        [torch.autograd.grad(g.sum(), leaf, retain_graph=True)[0] for g in first.unbind(-1)], dim=-2
+    )
+    move = (at - at.detach())[..., None]
+    bent = (second.detach()[row] @ move + 2 * first.detach()[row][..., None]) * move
+    return value.detach()[row] + 0.5 * bent.sum((-2, -1))
+
+
+def _student_tail(at: Tensor, side: Literal["below", "above"]) -> Tensor:
+    log_reach, log_df = at.unbind(-1)
+    omega = torch.stack([torch.zeros_like(log_df), log_reach, log_df], dim=-1)
+    below, above = StudentT().kernel_log_tails(omega, torch.ones_like(log_df))
+    return below if side == "below" else above
 
 
 def _expectation(omega: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -176,7 +202,7 @@ def _expectation(omega: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     edge = (bounded_exp(-log_reach, 40.0) / df.sqrt()).asinh()
     low = torch.where(power > 0, torch.maximum(-reach, -edge), -reach)
     high = torch.where(power > 0, reach, torch.minimum(reach, edge))
-    kept, _ = _log_t_tails(log_reach, log_df)
+    kept = _log_t_tail(log_reach, log_df, "below")
     zero = torch.zeros_like(df)
     standard = torch.stack([zero, zero, log_df], dim=-1)
     for node, weight in zip(*np.polynomial.legendre.leggauss(_NODES), strict=True):
