@@ -211,7 +211,7 @@ class InferenceMixin(ReportingMixin):
         Notes
         -----
         Of the predictions of the whole model, deep terms included; those of training rows come from
-        networks that had not seen the row. See
+        networks that had not seen the row (with ``n_folds=1`` only the rows held out are used). See
         :func:`semistruct.inference.quantile_residuals.quantile_residuals`.
         """
         check_is_fitted(self)

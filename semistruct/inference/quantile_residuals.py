@@ -19,6 +19,7 @@ __all__ = [
     "predicting_eta",
     "probability_interval",
     "quantile_residuals",
+    "residual_rows",
     "training_intervals",
     "training_residuals",
 ]
@@ -139,16 +140,24 @@ def predicting_eta(fit: ModelFit) -> np.ndarray:
     return fit.marginal.eta if fit.deep is None else fit.deep.fit.eta
 
 
+def residual_rows(fit: ModelFit) -> np.ndarray:
+    """Training rows of positive weight; of a single network those that it was not trained on."""
+    used = fit.problem.sample_weight > 0
+    if fit.deep is not None and fit.deep.calibration.gamma.any():
+        used = used & fit.deep.crossfit.honest
+    return np.flatnonzero(used)
+
+
 def training_intervals(fit: ModelFit) -> tuple[np.ndarray, ProbabilityInterval]:
-    """Training rows of positive weight, and their probability intervals."""
-    rows = np.flatnonzero(fit.problem.sample_weight > 0)
-    found = probability_interval(fit.problem.family, predicting_eta(fit)[rows], fit.problem.y[rows])
-    return rows, found
+    """The rows of :func:`residual_rows`, and their probability intervals."""
+    rows = residual_rows(fit)
+    y = fit.problem.y[rows]
+    return rows, probability_interval(fit.problem.family, predicting_eta(fit)[rows], y)
 
 
 def training_residuals(fit: ModelFit, random_state: int = 0) -> np.ndarray:
-    """Quantile residuals of the training rows of positive weight."""
-    rows = np.flatnonzero(fit.problem.sample_weight > 0)
+    """Quantile residuals of the rows of :func:`residual_rows`."""
+    rows = residual_rows(fit)
     eta, y = predicting_eta(fit)[rows], fit.problem.y[rows]
     return quantile_residuals(fit.problem.family, eta, y, random_state)
 

@@ -101,12 +101,13 @@ def smoothing_uncertainty(fit: StructuredFit, problem: StructuredProblem) -> Smo
             f"a correction for the uncertainty of smoothing parameters is not defined here: "
             f"{reason}."
         )
-    engine = Engine.of(problem)
-    free = np.flatnonzero([value is None for value in engine.fixed])
-    J, P = len(engine.fixed), fit.beta.size
-    V_rho = np.zeros((J, J))
+    lam = [penalty.lam for design in problem.designs for penalty in design.penalties]
+    free = np.flatnonzero([value is None for value in lam])
+    P = fit.beta.size
+    V_rho = np.zeros((len(lam), len(lam)))
     if not free.size:
         return SmoothingUncertainty(V_rho, fit.V.copy(), fit.edf.copy())
+    engine = Engine.of(problem)
     hessian = np.zeros((free.size, free.size))
     moves, roots = np.zeros((free.size, P)), np.zeros((free.size, P, P))
     for i, j in enumerate(free):

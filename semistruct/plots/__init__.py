@@ -9,7 +9,6 @@ from semistruct.plots.diagnostics import (
     plot_quantiles,
     plot_residuals,
     plot_rootogram,
-    plot_worm,
 )
 from semistruct.plots.forest import plot_forest
 from semistruct.plots.hazards import hazard_curves, hazard_ratio_curves, incidence_curves
@@ -17,6 +16,7 @@ from semistruct.plots.model import plot_model
 from semistruct.plots.random_effects import plot_random_effect
 from semistruct.plots.smooths import plot_smooth, plot_surface
 from semistruct.plots.survival import survival_curves
+from semistruct.plots.worm import plot_worm, plot_worms
 
 __all__ = [
     "hazard_curves",
@@ -36,5 +36,6 @@ __all__ = [
     "plot_smooth",
     "plot_surface",
     "plot_worm",
+    "plot_worms",
     "survival_curves",
 ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -22,6 +20,7 @@ from semistruct.inference.quantile_residuals import (
     training_residuals,
 )
 from semistruct.plots.style import OKABE_ITO, axes_or_new, describe, with_style
+from semistruct.plots.worm import GREY, drawn_points, finite_residuals, normal_scores, plot_worm
 
 __all__ = [
     "pit_shares",
@@ -30,16 +29,13 @@ __all__ = [
     "plot_quantiles",
     "plot_residuals",
     "plot_rootogram",
-    "plot_worm",
     "quantile_band",
     "rootogram_counts",
 ]
 
 _SIMULATIONS = 2000
 _RANKS = 500  # of a band; between them it is drawn straight
-_DOTS = 5000
 _BARS = 40  # of a rootogram; beyond them counts are joined in the last
-_GREY = "0.35"
 
 
 def quantile_band(
@@ -73,7 +69,7 @@ def quantile_band(
     extreme = np.minimum(below, 1 - below).min(axis=1)
     tail = float(np.quantile(extreme, 1 - level))
     lower, upper = (ndtri(stats.beta.ppf(q, ranks, n + 1 - ranks)) for q in (tail, 1 - tail))
-    return _scores(ranks, n), lower, upper
+    return normal_scores(ranks, n), lower, upper
 
 
 @with_style
@@ -92,14 +88,14 @@ def plot_quantiles(
         Of the simulated band.
     ax : Axes, optional
     """
-    ordered = np.sort(_finite(residuals))
+    ordered = np.sort(finite_residuals(residuals))
     n = len(ordered)
     ax = axes_or_new(ax)
     expected, lower, upper = quantile_band(n, level, random_state)
     ax.fill_between(expected, lower, upper, color=OKABE_ITO[0], alpha=0.18, linewidth=0)
-    ax.axline((0, 0), slope=1, color=_GREY, linewidth=0.8)
-    keep = _spread(n)
-    ax.plot(_scores(keep + 1, n), ordered[keep], ".", color=OKABE_ITO[0], markersize=3)
+    ax.axline((0, 0), slope=1, color=GREY, linewidth=0.8)
+    keep = drawn_points(n)
+    ax.plot(normal_scores(keep + 1, n), ordered[keep], ".", color=OKABE_ITO[0], markersize=3)
     describe(
         ax,
         "normal quantiles",
@@ -107,52 +103,6 @@ def plot_quantiles(
         xlabel="normal score",
         ylabel="quantile residual",
     )
-    return ax
-
-
-@with_style
-def plot_worm(residuals: np.ndarray, *, level: float = 0.95, ax: Axes | None = None) -> Axes:
-    """Worm plot: the quantile plot minus its diagonal, with pointwise limits and a cubic.
-
-    Parameters
-    ----------
-    residuals : (n,) array
-    level : float
-        Of the pointwise limits ``-+ z sqrt(p (1 - p) / n) / phi(x)``.
-    ax : Axes, optional
-
-    Notes
-    -----
-    The level of the worm tells the mean, its slope the variance, a parabola skewness and an S-shape
-    kurtosis of residuals that are not standard normal.
-
-    References
-    ----------
-    van Buuren and Fredriks (2001), Worm plot: a simple diagnostic device for modelling growth
-    reference curves, Statistics in Medicine 20, 1259-1277.
-    """
-    ordered = np.sort(_finite(residuals))
-    n = len(ordered)
-    expected = _scores(np.arange(1, n + 1), n)
-    deviation = ordered - expected
-    ax = axes_or_new(ax)
-    reach = max(float(np.abs(expected).max()), 0.1)
-    x = np.linspace(-reach, reach, 201)
-    p = stats.norm.cdf(x)
-    half = stats.norm.ppf(0.5 + level / 2) * np.sqrt(p * (1 - p) / n) / stats.norm.pdf(x)
-    ax.axhline(0.0, color=_GREY, linewidth=0.8)
-    for side in (-1, 1):
-        ax.plot(x, side * half, color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)))
-    keep = _spread(n)
-    ax.plot(expected[keep], deviation[keep], ".", color=OKABE_ITO[0], markersize=3)
-    if n > 4:
-        ax.plot(x, np.polyval(np.polyfit(expected, deviation, 3), x), color=OKABE_ITO[1])
-    inside = np.abs(x) < 2.5
-    largest = max(float(half[inside].max()), float(np.quantile(np.abs(deviation), 0.995))) * 1.25
-    ax.set_ylim(-largest, largest)
-    outside = int((np.abs(deviation) > largest).sum())
-    note = f"pointwise limits {level:g}" + (f"; {outside} points beyond" if outside else "")
-    describe(ax, "worm plot", note, xlabel="normal score", ylabel="deviation")
     return ax
 
 
@@ -198,12 +148,12 @@ def plot_pit(
     ax.bar(
         edges[:-1], density, 1 / bins, align="edge", color=OKABE_ITO[5], edgecolor="white", lw=0.5
     )
-    ax.axhline(1.0, color=_GREY, linewidth=0.8)
+    ax.axhline(1.0, color=GREY, linewidth=0.8)
     ax.set_xlim(0, 1)
     spread = bool((interval.upper > interval.lower).any())
     if not spread:
         for limit in (lower, upper):
-            ax.axhline(limit * bins / n, color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+            ax.axhline(limit * bins / n, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
     describe(
         ax,
         "probability transform",
@@ -233,8 +183,8 @@ def plot_residuals(
     ok = np.isfinite(fitted) & np.isfinite(residuals)
     order = np.argsort(fitted[ok], kind="stable")
     x, r = fitted[ok][order], residuals[ok][order]
-    ax.axhline(0.0, color=_GREY, linewidth=0.8)
-    keep = _spread(len(x))
+    ax.axhline(0.0, color=GREY, linewidth=0.8)
+    keep = drawn_points(len(x))
     ax.plot(x[keep], r[keep], ".", color=OKABE_ITO[0], markersize=3, alpha=0.6, rasterized=True)
     if np.ptp(x) > 0 and len(x) > 10:
         line = lowess(r, x, frac=2 / 3, it=3, delta=0.01 * np.ptp(x), is_sorted=True)
@@ -306,9 +256,9 @@ def plot_rootogram(fit: ModelFit, *, ax: Axes | None = None) -> Axes:
     ax = axes_or_new(ax)
     ax.bar(values, height, 0.8, bottom=top - height, color=OKABE_ITO[5], edgecolor="white", lw=0.5)
     ax.plot(values, top, ".-", color=OKABE_ITO[1], markersize=4, linewidth=1.2)
-    ax.axhline(0.0, color=_GREY, linewidth=0.8)
+    ax.axhline(0.0, color=GREY, linewidth=0.8)
     for side in (-1, 1):
-        ax.axhline(side, color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+        ax.axhline(side, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
     ax.set_ylim(min(-1.3, float((top - height).min()) * 1.1), None)
     last = f"; {values[-1]} stands for all from there" if values[-1] == _BARS else ""
     describe(
@@ -368,23 +318,3 @@ def _fitted(fit: ModelFit, rows: np.ndarray) -> tuple[np.ndarray, str]:
     link = family.links[0].name
     name = family.param_names[0] if link == "identity" else f"{link}({family.param_names[0]})"
     return predicting_eta(fit)[rows, 0], f"fitted {name}"
-
-
-def _finite(residuals: np.ndarray) -> np.ndarray:
-    values = np.asarray(residuals, dtype=float).ravel()
-    values = values[np.isfinite(values)]
-    if values.size < 2:
-        raise SpecificationError("a plot of residuals needs two or more finite ones.")
-    return values
-
-
-def _scores(ranks: np.ndarray, n: int) -> np.ndarray:
-    return ndtri((ranks - 0.5) / n)
-
-
-def _spread(n: int) -> Any:
-    """Positions of at most 5000 points, all of the first and last hundred among them."""
-    if n <= _DOTS:
-        return np.arange(n)
-    inner = np.linspace(100, n - 101, _DOTS - 200).astype(int)
-    return np.concatenate([np.arange(100), inner, np.arange(n - 100, n)])

@@ -18,7 +18,6 @@ from semistruct.plots import (
     plot_quantiles,
     plot_residuals,
     plot_rootogram,
-    plot_worm,
 )
 from semistruct.plots.diagnostics import pit_shares, quantile_band, rootogram_counts
 
@@ -96,20 +95,6 @@ def test_the_page(models, family):
     if family != "normal":
         other = plot_diagnostics(models[family].fit_, random_state=2)
         assert (other[1, 1].lines[1].get_ydata() != dots[0]).any()
-
-
-def test_a_worm_tells_what_is_wrong():
-    scores = stats.norm.ppf((np.arange(1, 501) - 0.5) / 500)
-    cubic = {
-        "mean": plot_worm(scores + 0.3).lines[-1].get_ydata(),
-        "variance": plot_worm(scores * 1.5).lines[-1].get_ydata(),
-    }
-    np.testing.assert_allclose(cubic["mean"], 0.3, atol=1e-8)
-    x = plot_worm(scores).lines[-1].get_xdata()
-    np.testing.assert_allclose(cubic["variance"], 0.5 * x, atol=1e-8)
-    limits = plot_worm(scores).lines[1].get_ydata()
-    at_zero = 1.96 * np.sqrt(0.25 / 500) / stats.norm.pdf(0)
-    assert np.abs(limits).min() == pytest.approx(at_zero, rel=1e-3)
 
 
 def test_quantiles_of_large_samples_and_of_none():
