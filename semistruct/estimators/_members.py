@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from lifelines.fitters import RegressionFitter
 from pygam.pygam import GAM
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.compose import ColumnTransformer
 from sklearn.model_selection._search import BaseSearchCV
@@ -30,6 +31,7 @@ from semistruct.exceptions import (
 from semistruct.responses import Surv
 
 __all__ = [
+    "feature_table",
     "MemberError",
     "fit_model_of_any_kind",
     "fresh",
@@ -208,3 +210,11 @@ def rows_of(values: Any, rows: np.ndarray) -> Any:
     if isinstance(values, (pd.Series, pd.DataFrame)):
         return values.iloc[rows]
     return values[rows] if isinstance(values, (Surv, np.ndarray)) else np.asarray(values)[rows]
+
+
+def feature_table(values: Any, part: Any, index: pd.Index) -> pd.DataFrame:
+    """What a fitted transformer returned, as a table with the index of its rows."""
+    if isinstance(values, pd.DataFrame):
+        return values.set_axis(index, axis=0)
+    dense = values.toarray() if issparse(values) else np.asarray(values)
+    return pd.DataFrame(dense, index, list(part.get_feature_names_out()))

@@ -17,6 +17,7 @@ from semistruct._validation import check_length, check_sample_weight
 from semistruct.estimators._composition import Composition, Kind
 from semistruct.estimators._input import as_table
 from semistruct.estimators._members import (
+    feature_table,
     fit_model_of_any_kind,
     fresh,
     kind_of,
@@ -123,7 +124,7 @@ class EarlyFusion(Composition):
         frame = as_table(self, X, reset=False, every_column=False)
         self._check_columns(frame)
         parts = {
-            name: _as_frame(part.transform(frame[[name]]), part, frame.index)
+            name: feature_table(part.transform(frame[[name]]), part, frame.index)
             for name, part in self.features_.items()
         }
         table = self._joined(frame, parts)
@@ -199,7 +200,7 @@ class EarlyFusion(Composition):
         for name, part in self.features.items():
             features[name] = clone(part)
             found = features[name].fit_transform(frame[[name]])
-            parts[name] = _as_frame(found, features[name], frame.index)
+            parts[name] = feature_table(found, features[name], frame.index)
         table = self._joined(frame, parts)
         tensors = [name for name in table.columns if is_tensor(table[name])]
         if tensors and not reads_tensors(model):
@@ -233,10 +234,3 @@ class EarlyFusion(Composition):
                 )
             kept = pd.concat([kept, part], axis=1)
         return kept
-
-
-def _as_frame(values: Any, part: Any, index: pd.Index) -> pd.DataFrame:
-    if isinstance(values, pd.DataFrame):
-        return values.set_axis(index, axis=0)
-    dense = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
-    return pd.DataFrame(dense, index, list(part.get_feature_names_out()))

@@ -494,7 +494,7 @@ def test_scikit_survival(frame, follow_up):
     model = LateFusion(members, columns={"forest": ["age", "bmi"]}, cv=2, random_state=0)
     model.fit(frame, follow_up)
     curves = model.predict_survival_function(frame[:4], [0.0, 0.1, 50.0])
-    assert (curves.iloc[0] == 1).all() and (curves.diff()[1:] <= 0).all(axis=None)
+    assert (curves.iloc[0] == 1).all() and (curves.diff().iloc[1:] <= 0).all(axis=None)
     assert model.score(frame, follow_up) > 0.65
     members["forest"] = svm.FastSurvivalSVM(random_state=0, rank_ratio=0.0, fit_intercept=True)
     model = clone(model).set_params(members=members).fit(frame, follow_up)
