@@ -11,6 +11,7 @@ from semistruct.estimators.late_fusion import LateFusion
 from semistruct.estimators.pamm import PAMM
 from semistruct.estimators.regressor import SemiStructuredRegressor
 from semistruct.estimators.transitions import transition_probabilities
+from semistruct.estimators.two_stage import TwoStage
 from semistruct.estimators.wrappers import wrap
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "ImageFeatures",
     "LateFusion",
     "SemiStructuredRegressor",
+    "TwoStage",
     "anova",
     "check_basis",
     "concurvity",
