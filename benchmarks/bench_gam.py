@@ -92,7 +92,7 @@ def _ours(family: str, n: int) -> dict[str, float]:
         model = ss.SemiStructuredRegressor(formula, family=name).fit(frame)
         seconds.append(time.process_time() - start)
     return {
-        "seconds": float(np.median(seconds[1:])),
+        "cpu_seconds": float(np.median(seconds[1:])),
         "edf": float(model.edf_.sum()),
         "above_data_mib": _mib("VmHWM") - before,
     }
@@ -110,7 +110,7 @@ def _pygam(family: str, n: int) -> dict[str, float]:
         warnings.simplefilter("ignore")
         model.gridsearch(X, y, progress=False)
     return {
-        "seconds": time.process_time() - start,
+        "cpu_seconds": time.process_time() - start,
         "edf": float(model.statistics_["edof"]),
     }
 
@@ -123,7 +123,7 @@ def _mib(name: str) -> float:
 def _mgcv(family: str, n: int, package: str) -> dict[str, float]:
     """What R reports; nothing where it is not installed."""
     if shutil.which("Rscript") is None:
-        return {"seconds": float("nan")}
+        return {"cpu_seconds": float("nan")}
     with tempfile.TemporaryDirectory() as folder:
         data, script = Path(folder) / "rows.bin", Path(folder) / "fit.R"
         study(family, n).to_numpy().T.tofile(data)
@@ -135,7 +135,7 @@ def _mgcv(family: str, n: int, package: str) -> dict[str, float]:
             check=True,
         )
     seconds, edf = map(float, done.stdout.split())
-    return {"seconds": seconds, "edf": edf}
+    return {"cpu_seconds": seconds, "edf": edf}
 
 
 def main() -> None:
@@ -146,15 +146,15 @@ def main() -> None:
 def summarise() -> None:
     """Write the table from the cases that are finished."""
     rows = ResultLog(RESULTS / "gam.jsonl").frame()
-    own = rows[rows["package"] == "semistruct"].set_index(["family", "n"])["seconds"]
+    own = rows[rows["package"] == "semistruct"].set_index(["family", "n"])["cpu_seconds"]
     rows["ratio"] = own.reindex(pd.MultiIndex.from_frame(rows[["family", "n"]])).to_numpy()
-    rows["ratio"] /= rows["seconds"]
-    shown = ["family", "n", "package", "seconds", "ratio", "edf", "above_data_mib"]
+    rows["ratio"] /= rows["cpu_seconds"]
+    shown = ["family", "n", "package", "cpu_seconds", "ratio", "edf", "above_data_mib"]
     write_table(
         "gam",
         rows[shown],
         title="Speed of additive models: four smooths of 20 columns",
-        formats={"seconds": ".3f", "ratio": ".2f", "edf": ".1f", "above_data_mib": ".0f"},
+        formats={"cpu_seconds": ".3f", "ratio": ".2f", "edf": ".1f", "above_data_mib": ".0f"},
         notes="CPU seconds on one thread. ratio: our seconds over those of the package in the row. "
         "edf: total effective degrees of freedom, as a check that the models are the same; pyGAM "
         "has one smoothing parameter for all terms. above_data_mib: peak of the process above "

@@ -26,6 +26,7 @@ from semistruct.terms import (
     TermList,
     resolve_columns,
 )
+from semistruct.terms.binning import training_block
 
 __all__ = ["Design", "Penalty", "aliased_columns", "build_design", "design_with_block"]
 
@@ -222,7 +223,7 @@ def design_with_block(
         return design, None
     if len(counted) < len(frame):
         return design, design.block(frame)
-    blocks += [basis.design(frame) for basis in curves if basis.names]
+    blocks += [training_block(basis, frame) for basis in curves if basis.names]
     if not blocks:
         return design, DenseBlock(np.zeros((len(frame), 0)))
     return design, StackedBlock(blocks)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ covariate is exact: rows of equal value share one row of ``M``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -158,11 +158,12 @@ class _Unique:
 
 def _unique_pieces(block: FactoredBlock) -> list[_Unique] | None:
     """The columns by their index; None where some have none, or unique rows are many."""
-    size = sum(part.M.shape[0] * part.p for part in block.parts)
+    parts = [_gathered_constant(part) for part in block.parts]
+    size = sum(part.M.shape[0] * part.p for part in parts)
     if size > max(TABLE_CELLS, block.shape[0] * 4):
         return None
     found: dict[int, tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]] = {}
-    for part, at in zip(block.parts, block.slices, strict=True):
+    for part, at in zip(parts, block.slices, strict=True):
         if part.index is None or part.scale is not None:
             return None
         _, columns, pieces = found.setdefault(id(part.index), (part.index, [], []))
@@ -172,6 +173,15 @@ def _unique_pieces(block: FactoredBlock) -> list[_Unique] | None:
         _Unique(index, np.concatenate(columns), np.hstack(pieces))
         for index, columns, pieces in found.values()
     ]
+
+
+def _gathered_constant(part: Factored) -> Factored:
+    """An intercept as rows gathered from a single one."""
+    if part.index is not None or part.p != 1 or sp.issparse(part.M) or part.T is not None:
+        return part
+    if len(part.M) == 0 or np.ptp(part.M) != 0:
+        return part
+    return replace(part, M=part.M[:1], index=np.zeros(part.n, dtype=np.intp))
 
 
 class DenseBlock(FactoredBlock):

@@ -108,6 +108,12 @@ def s(
     label : str
         Name in tables; ``"s(area)"`` by default.
 
+    Notes
+    -----
+    A table of 50,000 rows or more is fitted at up to 1,000 binned values of each variable, as
+    mgcv's ``bam(discrete=TRUE)`` does; predictions are made at the values themselves. See
+    :func:`~semistruct.terms.binning.binned`.
+
     Examples
     --------
     >>> s("area").label
