@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from _plot_models import deep_model, with_gamma
 from contracts._family_examples import EXAMPLES
 from scipy import stats
 
@@ -14,7 +17,12 @@ from semistruct.exceptions import SpecificationError, UnsupportedCombinationErro
 from semistruct.families import Gamma, Normal, Poisson
 from semistruct.families.censored import Censored
 from semistruct.families.cox import CoxPartialLikelihood
-from semistruct.inference.quantile_residuals import probability_interval, quantile_residuals
+from semistruct.inference.quantile_residuals import (
+    probability_interval,
+    quantile_residuals,
+    residual_rows,
+    training_residuals,
+)
 
 N = 3000
 # Kolmogorov's test of 30 families at once: one in a hundred runs would fail.
@@ -142,3 +150,18 @@ def test_of_an_estimator(model):
     np.testing.assert_allclose(new[:100], training, rtol=1e-8, atol=1e-10)
     with pytest.raises(SpecificationError, match="both X and y"):
         fit.quantile_residuals(frame)
+
+
+def test_deep_scores_count_where_they_are_honest():
+    closed = deep_model()
+    n = len(closed.problem.y)
+    np.testing.assert_array_equal(residual_rows(closed), np.arange(n))
+    honest = np.arange(n) % 3 > 0
+    scored = replace(closed.deep.fit, eta=closed.deep.fit.eta + np.array([0.5, 0.0]))
+    fit = with_gamma(closed, 1.0)
+    crossfit = replace(fit.deep.crossfit, honest=honest)
+    fit = replace(fit, deep=replace(fit.deep, fit=scored, crossfit=crossfit))
+    rows = residual_rows(fit)
+    np.testing.assert_array_equal(rows, np.flatnonzero(honest))
+    expected = (fit.problem.y - scored.eta[:, 0]) / np.exp(scored.eta[:, 1])
+    np.testing.assert_allclose(training_residuals(fit), expected[rows], rtol=1e-9, atol=1e-12)
