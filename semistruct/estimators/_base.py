@@ -114,9 +114,9 @@ class SemiStructuredEstimator(InferenceMixin, BaseEstimator):
         encoded = self._encoded(objective, specification, frame, response)
         return fit_model(specification, frame, encoded, weight, objective, cluster, options)
 
-    def _full_cohort(self) -> bool:
-        """Whether networks are trained on the likelihood of all rows at once."""
-        return False
+    def _training(self) -> dict[str, Any]:
+        """How networks are trained, beyond the options that all estimators have."""
+        return {}
 
     def _subjects(self, y: Any) -> np.ndarray | None:
         """Subjects that the response itself names."""
@@ -149,7 +149,7 @@ class SemiStructuredEstimator(InferenceMixin, BaseEstimator):
         if len(rows) < len(frame):
             frame, response, weight = frame.iloc[rows], response[rows], weight[rows]
             cluster = None if cluster is None else cluster[rows]
-        options = FitOptions.of(self, full_cohort=self._full_cohort())
+        options = FitOptions.of(self, **self._training())
         fitted = self._fit_rows(objective, specification, frame, response, weight, cluster, options)
         self.response_name_ = name
         self.specification_ = specification

@@ -66,14 +66,14 @@ class FitOptions:
     random_state: np.random.SeedSequence
 
     @classmethod
-    def of(cls, estimator: Any, *, full_cohort: bool = False) -> FitOptions:
+    def of(cls, estimator: Any, **training: Any) -> FitOptions:
         """Read and check the parameters of an estimator.
 
         Parameters
         ----------
         estimator : BaseEstimator
-        full_cohort : bool
-            See :class:`~semistruct.fitting.members.TrainingOptions`.
+        **training
+            More of :class:`~semistruct.fitting.members.TrainingOptions`.
 
         Raises
         ------
@@ -92,18 +92,18 @@ class FitOptions:
                 raise SpecificationError(
                     f"{name} must be a whole number of 1 or more, got {value!r}."
                 )
-        training = TrainingOptions(
+        options = TrainingOptions(
             max_epochs=estimator.max_epochs,
             batch_size=estimator.batch_size,
             learning_rate=estimator.learning_rate,
             weight_decay=estimator.weight_decay,
             patience=estimator.patience,
             device=resolve_device(estimator.device),
-            full_cohort=full_cohort,
+            **training,
         )
         seed = check_random_state(estimator.random_state).randint(2**31 - 1)
         return cls(
-            training=training,
+            training=options,
             encoders=dict(estimator.encoders or {}),
             share_encoders=estimator.share_encoders,
             smoothing=estimator.smoothing,

@@ -17,6 +17,7 @@ from semistruct.estimators._survival import SurvivalEstimator
 from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
 from semistruct.families import Objective
 from semistruct.families.cox import ENTRY, EVENT, TIME, BoundCox, CoxPartialLikelihood
+from semistruct.fitting.sampled_controls import SampledControls
 from semistruct.inference.covariance import CovarianceKind
 from semistruct.inference.proportional_hazards import TimeTransform, proportional_hazards_test
 from semistruct.inference.survival_curves import SurvivalCurves
@@ -48,10 +49,13 @@ class CoxPH(SurvivalEstimator):
         image column a ``cnn``.
     ties : {"efron", "breslow"}
         Treatment of tied event times.
-    risk_sets : {"batch", "full"}
+    risk_sets : {"batch", "full", "controls"}
         Who is at risk while networks are trained: the rows of the mini-batch, or all training
-        rows, at one exact step per epoch in the memory of one batch. What is reported always comes
+        rows, at one exact step per epoch in the memory of one batch, or beside every event some
+        ``n_controls`` of those at risk, drawn anew in every epoch. What is reported always comes
         from full risk sets.
+    n_controls : int
+        See ``risk_sets``.
     encoders, share_encoders, n_folds, n_repeats, max_epochs, batch_size, learning_rate, \
 weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, random_state
         As in :class:`~semistruct.SemiStructuredRegressor`.
@@ -107,7 +111,8 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
         formula: Formula = None,
         *,
         ties: Ties = "efron",
-        risk_sets: Literal["batch", "full"] = "batch",
+        risk_sets: Literal["batch", "full", "controls"] = "batch",
+        n_controls: int = 5,
         encoders: Mapping[str, nn.Module] | None = None,
         share_encoders: bool = False,
         smoothing: Literal["reml", "ml"] = "reml",
@@ -130,6 +135,7 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
         self.formula = formula
         self.ties = ties
         self.risk_sets = risk_sets
+        self.n_controls = n_controls
         self.encoders = encoders
         self.share_encoders = share_encoders
         self.smoothing = smoothing
@@ -226,9 +232,9 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
         return pd.DataFrame(values, pd.Index(curves.times, name="time"), columns)
 
     def _objective(self) -> CoxPartialLikelihood:
-        if self.risk_sets not in ("batch", "full"):
+        if self.risk_sets not in ("batch", "full", "controls"):
             raise SpecificationError(
-                f"risk_sets must be 'batch' or 'full', got {self.risk_sets!r}."
+                f"risk_sets must be 'batch', 'full' or 'controls', got {self.risk_sets!r}."
             )
         return CoxPartialLikelihood(self.ties)
 
@@ -253,8 +259,10 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
         # Sandwiches are for a table model that leaves the picture out; here the scores are in.
         return self.cov_type or ("cluster" if self.specification_.cluster else "model")
 
-    def _full_cohort(self) -> bool:
-        return self.risk_sets == "full"
+    def _training(self) -> dict[str, Any]:
+        if self.risk_sets == "controls":
+            return {"sampler": SampledControls(self.n_controls)}
+        return {"full_cohort": self.risk_sets == "full"}
 
     def _encoded(
         self, objective: Objective, specification: Specification, frame: pd.DataFrame, y: Surv

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -19,7 +19,24 @@ from semistruct.fitting.structured import StructuredFit, StructuredProblem
 from semistruct.modalities import Modality
 from semistruct.network import SemiStructuredNet, predict_scores
 
-__all__ = ["Course", "DeepProblem", "Member", "MemberSolver", "TrainingOptions"]
+__all__ = ["Course", "DeepProblem", "Member", "MemberSolver", "StepSampler", "TrainingOptions"]
+
+
+class StepSampler(ABC):
+    """What the steps of an epoch look at, where that is not a part of the rows in any order."""
+
+    @abstractmethod
+    def size(self, y: np.ndarray) -> int:
+        """How many predictors an epoch takes for the responses ``y``."""
+
+    @abstractmethod
+    def epoch(
+        self, y: np.ndarray, weight: np.ndarray, batch_size: int, rng: np.random.Generator
+    ) -> Iterator[tuple[np.ndarray, Callable[[Tensor], Tensor]]]:
+        """For every step positions ``(b,)`` in ``y`` and the loss of predictors ``(b, K)`` there.
+
+        A step takes about ``batch_size`` predictors.
+        """
 
 
 @dataclass(frozen=True)
@@ -46,6 +63,8 @@ class TrainingOptions:
     full_cohort : bool
         Whether every step takes the gradient of all training rows, exactly, in two passes over
         parts of ``batch_size`` rows: for likelihoods that are no sum over rows.
+    sampler : StepSampler, optional
+        What every step looks at, instead of ``batch_size`` rows in random order.
     """
 
     max_epochs: int | None = None
@@ -55,6 +74,7 @@ class TrainingOptions:
     patience: int | None = None
     device: str = "cpu"
     full_cohort: bool = False
+    sampler: StepSampler | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_epochs", "batch_size", "patience"):

@@ -1,0 +1,179 @@
+"""Network and structured coefficients as one function of a batch: predictors, losses, gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.linalg import solve_triangular
+from torch import Tensor, nn
+
+from semistruct.fitting.members import DeepProblem
+from semistruct.fitting.two_pass import two_pass_backward
+from semistruct.network import Batch, SemiStructuredNet
+from semistruct.terms.base import DesignBlock
+
+__all__ = ["JointModel"]
+
+_DENSE_FLOATS = 5 * 10**7
+_CHUNK = 256  # units scored at a time
+_EIGENVALUE_FLOOR = 1e-8  # of the information with unit diagonal
+
+
+class JointModel:
+    """Penalised likelihood of a network and structured coefficients ``b`` in white coordinates."""
+
+    def __init__(self, problem: DeepProblem, net: SemiStructuredNet, device: torch.device) -> None:
+        structured = problem.structured
+        self.problem, self.net, self.device = problem, net, device
+        self.family = structured.family
+        self.dtype = torch.get_default_dtype()
+        # Follow-up times keep all their digits: rounding could tie them.
+        digits = self.dtype if self.family.separable else torch.float64
+        self.y = torch.as_tensor(structured.y, dtype=digits, device=device)
+        self.strata = self.family.batch_strata(structured.y)
+        self.offset = self._tensor(structured.offset)
+        self.weight = self._tensor(structured.sample_weight)
+        weights = problem.row_weights
+        self.row_weights = None if weights is None else self._tensor(weights)
+        self.white = _white_designs(problem)
+        trained = {slot.param for slot in problem.blueprint.slots}
+        self.b = [
+            nn.Parameter(self._tensor(white.start), requires_grad=k in trained)
+            for k, white in enumerate(self.white)
+        ]
+        self.penalty = [self._tensor(white.penalty) for white in self.white]
+        self.slots = [(t, slot.param) for t, slot in enumerate(problem.blueprint.slots)]
+
+    def eta(self, units: np.ndarray) -> Tensor:
+        """Predictors of all rows of the units, one unit after the other."""
+        return self._predictors(units, self._scores(units))
+
+    def _scores(self, units: np.ndarray) -> Tensor:
+        return self.net.scores(Batch.read(self.problem.modalities, units, self.device))
+
+    def _predictors(self, units: np.ndarray, scores: Tensor) -> Tensor:
+        rows, place = self.problem.rows_of(units)
+        if place is not None:
+            scores = scores[torch.from_numpy(place).to(self.device)]
+        if self.row_weights is not None:
+            scores = scores * self.row_weights[rows]
+        columns = [
+            self._tensor(white.rows(rows)) @ b for white, b in zip(self.white, self.b, strict=True)
+        ]
+        for t, k in self.slots:
+            columns[k] = columns[k] + scores[:, t]
+        return torch.stack(columns, dim=1) + self.offset[rows]
+
+    def shuffled(self, units: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The units in an order whose every stretch has its share of every batch stratum."""
+        order = rng.permutation(units)
+        if self.strata is None:
+            return order
+        codes = self.strata[order]
+        place = np.empty(len(order))
+        for code in np.unique(codes):
+            members = np.flatnonzero(codes == code)
+            place[members] = (np.arange(len(members)) + rng.random()) / len(members)
+        return order[np.argsort(place, kind="stable")]
+
+    def loss(self, units: np.ndarray) -> Tensor:
+        """Minus the penalised log-likelihood per unit of weight, estimated from some units."""
+        return self._fit(self.eta(units), units) + self.penalties()
+
+    def loss_of(self, rows: np.ndarray, fit: Callable[[Tensor], Tensor]) -> Tensor:
+        """The same from a loss of the predictors of given rows."""
+        units = self.problem.units(rows)
+        read, _ = self.problem.rows_of(units)
+        order = np.argsort(read)
+        place = order[np.searchsorted(read[order], rows)]
+        return fit(self.eta(units)[torch.from_numpy(place).to(self.device)]) + self.penalties()
+
+    def _fit(self, eta: Tensor, units: np.ndarray) -> Tensor:
+        rows, _ = self.problem.rows_of(units)
+        return self.family.batch_loss(eta, self.y[rows], self.weight[rows])
+
+    def backward_in_parts(self, chunks: list[np.ndarray]) -> Tensor:
+        """Back-propagate :meth:`loss` of all chunks together, holding the graph of one of them."""
+        units = np.concatenate(chunks)
+        fit = two_pass_backward(
+            self.net,
+            self.eta,
+            lambda eta: self._fit(eta, units),
+            chunks,
+            self.device,
+        )
+        penalties = self.penalties()
+        if penalties.requires_grad:
+            penalties.backward()
+        return fit + penalties.detach()
+
+    def penalties(self) -> Tensor:
+        """Half the quadratic forms of the structured coefficients."""
+        return sum(
+            (0.5 * (b @ M @ b) for b, M in zip(self.b, self.penalty, strict=True)),
+            start=torch.zeros((), device=self.device),
+        )
+
+    @torch.no_grad()
+    def judged(self, units: np.ndarray) -> tuple[np.ndarray, float]:
+        """Scores ``(u, T)`` of units and minus their mean log-likelihood, in evaluation mode."""
+        self.net.eval()
+        parts = [units[start : start + _CHUNK] for start in range(0, len(units), _CHUNK)]
+        scores = [self._scores(part) for part in parts]
+        eta = [self._predictors(*pair) for pair in zip(parts, scores, strict=True)]
+        loss = float(self._fit(torch.cat(eta), units))
+        return torch.cat(scores).cpu().numpy(), loss if math.isfinite(loss) else math.inf
+
+    def beta(self) -> np.ndarray:
+        """The structured coefficients ``(P,)`` in the coordinates of the designs."""
+        own = [b.detach().double().cpu().numpy() for b in self.b]
+        return np.concatenate([white.T @ b for white, b in zip(self.white, own, strict=True)])
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.as_tensor(values, dtype=self.dtype, device=self.device)
+
+
+class _WhiteDesign:
+    """Design of one predictor times ``sqrt(n) L^-T``, where ``L L'`` is its penalised information.
+
+    Then ``beta = sqrt(n) L^-T b`` and ``beta' S beta / n = b' M b`` with ``M = L^-1 S L^-T``.
+    """
+
+    def __init__(
+        self, block: DesignBlock, beta: np.ndarray, H: np.ndarray, S_lam: np.ndarray
+    ) -> None:
+        n, p = block.shape
+        L = _root(H + S_lam)
+        self.block = block
+        self.T = np.sqrt(n) * solve_triangular(L, np.eye(p), lower=True, trans="T")
+        self.start = L.T @ beta / np.sqrt(n)
+        half = solve_triangular(L, S_lam, lower=True)
+        self.penalty = solve_triangular(L, half.T, lower=True)
+        small = n * p <= _DENSE_FLOATS
+        self.dense = block.matvec(self.T).astype(np.float32) if small else None
+
+    def rows(self, rows: np.ndarray) -> np.ndarray:
+        """White columns of some rows, ``(b, p)``."""
+        if self.dense is not None:
+            return self.dense[rows]
+        return self.block.take(rows).matvec(self.T)
+
+
+def _root(information: np.ndarray) -> np.ndarray:
+    """Lower Cholesky factor, with a ridge where the information is not positive definite."""
+    d = np.maximum(np.diag(information), np.finfo(float).tiny)
+    unit = information / np.sqrt(np.outer(d, d))
+    values, vectors = np.linalg.eigh(unit)
+    floored = (vectors * np.maximum(values, _EIGENVALUE_FLOOR)) @ vectors.T
+    return np.sqrt(d)[:, None] * np.linalg.cholesky((floored + floored.T) / 2)
+
+
+def _white_designs(problem: DeepProblem) -> list[_WhiteDesign]:
+    start = problem.start
+    return [
+        _WhiteDesign(block, start.beta[at], start.H[at, at], start.S_lam[at, at])
+        for block, at in zip(problem.structured.blocks, start.slices, strict=True)
+    ]
