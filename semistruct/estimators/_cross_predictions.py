@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,19 +31,21 @@ def shared_rows(frame: pd.DataFrame, *subjects: Any) -> np.ndarray:
 
 
 def fold_pairs(
-    cv: Any, groups: np.ndarray, strata: np.ndarray, random_state: Any
+    cv: Any, groups: np.ndarray, strata: np.ndarray, random_state: Any, rows: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Training and held-out rows of every fold.
 
     Parameters
     ----------
-    cv : int or splitter of scikit-learn
+    cv : int, splitter of scikit-learn, or sequence of pairs of arrays
         Of a number, whole groups are dealt to folds that have equal shares of every stratum.
     groups : (n,) int array
         From :func:`shared_rows`.
     strata : (n,) int array
         Class, or whether there was an event; a group has the largest of its rows.
     random_state : int, RandomState or None
+    rows : (n,) int array
+        Where the rows that are used stand in the table that a sequence of pairs is about.
 
     Raises
     ------
@@ -56,9 +59,14 @@ def fold_pairs(
         fold = _stratified(int(cv), groups, strata, random_state)
         every = np.arange(n)
         return [(every[fold != k], every[fold == k]) for k in range(int(cv))]
+    if isinstance(cv, (list, tuple)) and all(len(pair) == 2 for pair in cv):
+        at = np.full(rows.max() + 1, -1)
+        at[rows] = np.arange(n)
+        cv = _Given([tuple(_found(at, part) for part in pair) for pair in cv])
     if not callable(getattr(cv, "split", None)):
         raise SpecificationError(
-            f"cv must be a whole number of 2 or more, or a splitter of scikit-learn, got {cv!r}."
+            "cv must be a whole number of 2 or more, a splitter of scikit-learn, or a list of "
+            f"pairs of rows, got {cv!r}."
         )
     with warnings.catch_warnings():
         # Splitters without groups say so; whether they cut any is checked below.
@@ -80,6 +88,23 @@ def fold_pairs(
     return pairs
 
 
+@dataclass(frozen=True)
+class _Given:
+    """Folds that were made before."""
+
+    pairs: list[Any]
+
+    def split(self, X: Any, y: Any, groups: Any) -> list[Any]:
+        return self.pairs
+
+
+def _found(at: np.ndarray, rows: Any) -> np.ndarray:
+    """Positions among the rows that are used; the others are left out."""
+    rows = np.asarray(rows, dtype=int)
+    found = at[rows[rows < len(at)]]
+    return found[found >= 0]
+
+
 def _stratified(
     n_folds: int, groups: np.ndarray, strata: np.ndarray, random_state: Any
 ) -> np.ndarray:
@@ -87,7 +112,7 @@ def _stratified(
     if n_groups < n_folds:
         raise DataError(
             f"cv={n_folds} folds need as many groups of rows that share no subject and no picture; "
-            f"there are {n_groups}."
+            f"there are {n_groups} (n_samples={len(groups)})."
         )
     rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))
     of_group = np.full(n_groups, np.iinfo(np.int64).min)

@@ -22,6 +22,8 @@ from semistruct.responses import Surv
 
 __all__ = ["ClassHead", "Combine", "NumberHead", "RiskHead", "flat"]
 
+_CONSTANT = 1e-12  # spread of risks, relative to their size, that is rounding
+
 Combine = Literal["mean", "median", "vote", "rank", "stack", "weighted"]
 
 
@@ -171,10 +173,12 @@ class RiskHead:
         mean = np.average(unseen, axis=0, weights=sample_weight)
         scale = np.sqrt(np.average((unseen - mean) ** 2, axis=0, weights=sample_weight))
         # A model that says the same of everyone has no scale, and adds nothing.
-        scale = np.where(scale > 1e-12 * np.maximum(1.0, np.abs(mean)), scale, 1.0)
+        constant = scale <= _CONSTANT * np.abs(unseen).max(axis=0)
+        scale = np.where(constant, 1.0, scale)
         baseline = None
         if combine == "stack":
             weights = cox_weights(unseen / scale, y, sample_weight)
+            weights = np.where(constant, 0.0, weights)
             risk = (unseen / scale * weights).sum(axis=1)
             baseline = CoxPH("offset(stacked)").fit(
                 pd.DataFrame({"stacked": risk}), y, sample_weight

@@ -114,9 +114,11 @@ def fit_model_of_any_kind(
     """
     core = _core(model)
     options: dict[str, Any] = {}
-    prefix = ""
-    if isinstance(model, Pipeline):
-        prefix = f"{model.steps[-1][0]}__"
+    prefix, inside = "", model
+    while isinstance(inside, BaseSearchCV):
+        inside = inside.estimator
+    if isinstance(inside, Pipeline):
+        prefix = f"{inside.steps[-1][0]}__"
     if sample_weight is not None:
         if "sample_weight" not in inspect.signature(core.fit).parameters:
             raise UnsupportedCombinationError(

@@ -58,7 +58,7 @@ class PictureReader:
     unsigned : bool
         Whether pixels were 0 to 255; numbers on another scale are refused later.
     low, high : float
-        Smallest and largest number in training.
+        Smallest and largest number in training, where they were asked for.
     """
 
     name: str
@@ -69,9 +69,16 @@ class PictureReader:
 
     @classmethod
     def of(
-        cls, column: TensorArray, name: str, size: int | tuple[int, int] | None
+        cls,
+        column: TensorArray,
+        name: str,
+        size: int | tuple[int, int] | None = None,
+        *,
+        scale: bool = False,
     ) -> PictureReader:
         """Learn the shape from training rows: the common one, else the middle of their sizes.
+
+        With ``scale`` also the range of their numbers, for which every row is read.
 
         Raises
         ------
@@ -102,7 +109,7 @@ class PictureReader:
             shape = (shape[0], *((size, size) if isinstance(size, int) else size))
         sizes = tuple(int(length) for length in shape if length is not None)
         reader = cls(name, sizes, column.element_dtype == np.uint8)
-        if reader.unsigned:
+        if reader.unsigned or not scale:
             return reader
         # One picture at a time: all of them might not fit.
         ends = [(float(x.min()), float(x.max())) for x in (column[int(r)] for r in present)]

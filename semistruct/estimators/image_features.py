@@ -160,10 +160,9 @@ class ImageFeatures(TransformerMixin, BaseEstimator):
             delattr(self, learned)
         self._check()
         column, name, index = tensor_column(X)
-        size = self.size
-        if size is None and isinstance(self.method, str) and self.method == "pretrained":
-            size = _PRETRAINED_SIZE
-        reader = PictureReader.of(column, name or "image", size)
+        pretrained = isinstance(self.method, str) and self.method == "pretrained"
+        size = _PRETRAINED_SIZE if pretrained and self.size is None else self.size
+        reader = PictureReader.of(column, name or "image", size, scale=pretrained)
         rows = np.flatnonzero(~column.isna())
         device = resolve_device(self.device)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))

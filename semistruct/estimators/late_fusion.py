@@ -58,7 +58,7 @@ class LateFusion(FusedPredictions, Composition):
     columns : mapping of str to list of str, optional
         Columns that a member may see. By default models that can read pictures see all columns, and
         others the tabular ones.
-    cv : int or splitter of scikit-learn
+    cv : int, splitter of scikit-learn, or list of (training rows, held-out rows)
         Folds of the out-of-fold predictions. Of a number: rows of one subject (``groups``, or the
         ``id`` of a :class:`~semistruct.Surv`) and of one picture stay in one fold, and folds have
         equal shares of classes and events.
@@ -144,18 +144,21 @@ class LateFusion(FusedPredictions, Composition):
 
     def predict(self, X: Any) -> np.ndarray:
         """Mean of the response, class, or risk, ``(n,)``."""
-        found = self.head_.predict(self._predictions(self._new_rows(X)))
+        values = self._predictions(self._new_rows(X))
+        found = self.head_.predict(values)
         return self.classes_[found] if self.kind_ == "classifier" else found
 
     @available_if(lambda self: self._kind() == "classifier" and self.combine != "rank")
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes, ``(n, C)``; of "vote" the shares of the votes."""
-        return self.head_.probabilities(self._predictions(self._new_rows(X)))
+        values = self._predictions(self._new_rows(X))
+        return self.head_.probabilities(values)
 
     @available_if(lambda self: self._kind() == "classifier" and self.combine == "rank")
     def decision_function(self, X: Any) -> np.ndarray:
         """Mean rank of the probability of the second of two classes, ``(n,)``."""
-        return self.head_.ranks(self._predictions(self._new_rows(X)))
+        values = self._predictions(self._new_rows(X))
+        return self.head_.ranks(values)
 
     def member_predictions(self, X: Any) -> pd.DataFrame:
         """What each member says alone: numbers, centred risks, or columns ``(member, class)``."""
@@ -216,9 +219,8 @@ class LateFusion(FusedPredictions, Composition):
         unseen = None
         if self.kind_ == "survival" or self.combine in ("rank", "stack"):
             subjects = response.id if self.kind_ == "survival" else None
-            pairs = fold_pairs(
-                self.cv, shared_rows(frame, groups, subjects), strata, self.random_state
-            )
+            shared = shared_rows(frame, groups, subjects)
+            pairs = fold_pairs(self.cv, shared, strata, self.random_state, used)
             unseen = self._out_of_fold(frame, pairs, fit_members, case_weight)
         self.members_ = fit_members(np.arange(len(frame)))
         self.centers_ = self._centers(self.members_, frame, case_weight)
@@ -233,7 +235,8 @@ class LateFusion(FusedPredictions, Composition):
         """The response as it is combined, and what folds have equal shares of."""
         if y is None:
             raise DataError(
-                "a late fusion needs the response as y; formulas of members name no response."
+                "a late fusion requires y to be passed, but the target y is None; formulas of "
+                "members name no response."
             )
         if self.kind_ == "survival":
             surv: Surv = one_cause(as_surv(y))

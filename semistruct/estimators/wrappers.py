@@ -154,13 +154,16 @@ class PyGAMModel(BaseEstimator):
     def predict(self, X: Any) -> np.ndarray:
         """Mean of the response, or the likelier class, ``(n,)``."""
         if isinstance(self.gam, LogisticGAM):
-            return self.classes_[self.predict_proba(X).argmax(axis=1)]
-        return np.asarray(self.fitted_.predict(self._new(X)), dtype=float)
+            chosen = self.predict_proba(X).argmax(axis=1)
+            return self.classes_[chosen]
+        values = self._new(X)
+        return np.asarray(self.fitted_.predict(values), dtype=float)
 
     @available_if(lambda self: isinstance(self.gam, LogisticGAM))
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the two classes, ``(n, 2)``, of a ``LogisticGAM``."""
-        p = np.asarray(self.fitted_.predict_proba(self._new(X)), dtype=float)
+        values = self._new(X)
+        p = np.asarray(self.fitted_.predict_proba(values), dtype=float)
         return np.column_stack([1 - p, p])
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -245,7 +248,8 @@ class StatsmodelsModel(BaseEstimator):
     def predict(self, X: Any) -> np.ndarray:
         """Mean of the response, or the likelier class, ``(n,)``."""
         if self.kind == "classifier":
-            return self.classes_[self.predict_proba(X).argmax(axis=1)]
+            chosen = self.predict_proba(X).argmax(axis=1)
+            return self.classes_[chosen]
         return self._mean(X)
 
     @available_if(lambda self: self.kind == "classifier")

@@ -27,6 +27,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+from sklearn.utils.estimator_checks import check_estimator
 from sklearn.utils.validation import check_is_fitted
 
 import semistruct as ss
@@ -166,14 +167,14 @@ def test_folds_keep_subjects_and_pictures_together(frame):
     often = pd.Series(strata).groupby(groups).transform("max").to_numpy()
     largest = np.bincount(groups).max()
     assert 0 < often.mean() < 1 and largest > 3
-    pairs = fold_pairs(4, groups, strata, 0)
+    pairs = fold_pairs(4, groups, strata, 0, np.arange(len(table)))
     for train, test in pairs:
         assert not set(groups[train]) & set(groups[test])
         assert abs(often[test].sum() - often.sum() / 4) <= largest
         assert abs(len(test) - len(table) / 4) <= 2 * largest
     assert sorted(np.concatenate([test for _, test in pairs])) == list(range(len(table)))
     assert (groups[:40] == groups[N : N + 40]).all()
-    other = fold_pairs(4, groups, strata, 1)
+    other = fold_pairs(4, groups, strata, 1, np.arange(len(table)))
     assert any(set(a[1]) != set(b[1]) for a, b in zip(pairs, other, strict=True))
 
 
@@ -208,6 +209,23 @@ def test_splitters_must_not_cut_subjects(frame):
     with pytest.raises(ss.SpecificationError, match="GroupKFold"):
         numbers("stack", cv=cv).fit(frame, frame["y"], groups=subjects)
     numbers("stack", cv=GroupKFold(3)).fit(frame, frame["y"], groups=subjects)
+
+
+def test_folds_that_were_made_before(frame):
+    folds = KFold(4, shuffle=True, random_state=3)
+    pairs = list(folds.split(frame))
+    model = numbers("stack", cv=pairs).fit(frame, frame["y"])
+    reference = numbers("stack", cv=folds).fit(frame, frame["y"])
+    pd.testing.assert_series_equal(model.weights_, reference.weights_)
+    weight = (np.arange(N) % 4 > 0).astype(float)
+    some = [(train[weight[train] > 0], test[weight[test] > 0]) for train, test in pairs]
+    kept = np.cumsum(weight).astype(int) - 1
+    left = [(kept[train], kept[test]) for train, test in some]
+    with_zeros = numbers("stack", cv=pairs).fit(frame, frame["y"], weight)
+    reference = numbers("stack", cv=left).fit(frame[weight > 0], frame["y"][weight > 0])
+    np.testing.assert_allclose(with_zeros.weights_, reference.weights_)
+    with pytest.raises(ss.SpecificationError, match="is held out"):
+        numbers("stack", cv=pairs[:3]).fit(frame, frame["y"])
 
 
 def test_stacked_weights_come_from_rows_not_seen(frame):
@@ -458,6 +476,24 @@ def test_stacked_survival_is_a_cox_model_of_the_stacked_risk(frame, follow_up):
     )
 
 
+def test_a_risk_that_says_nothing_gets_no_weight(frame, follow_up):
+    known = frame.assign(nothing=0.0)
+    members = {"table": ss.CoxPH("age + bmi"), "nothing": ss.CoxPH("offset(nothing)")}
+    model = LateFusion(members, "stack", random_state=0).fit(known, follow_up)
+    assert model.weights_["nothing"] == 0 and model.weights_["table"] > 0.3
+    alone = LateFusion({"nothing": members["nothing"]}, "stack", random_state=0)
+    curves = alone.fit(known, follow_up).predict_survival_function(known[:2], [0.1])
+    assert curves.iloc[0, 0] == curves.iloc[0, 1] < 1
+
+
+def test_weights_reach_searches_of_pipelines(frame):
+    search = GridSearchCV(make_pipeline(StandardScaler(), Ridge()), {"ridge__alpha": [1.0]}, cv=2)
+    table, weight = frame[["age", "bmi"]], 1.0 + np.arange(N) % 5
+    model = LateFusion({"a": search}).fit(table, frame["y"], weight)
+    reference = clone(search).fit(table, frame["y"], ridge__sample_weight=weight)
+    np.testing.assert_allclose(model.predict(table), reference.predict(table))
+
+
 def test_levels_of_risks_do_not_matter(frame, follow_up):
     class Shifted(ss.CoxPH):
         def predict(self, X):
@@ -557,6 +593,18 @@ def test_scikit_learns_tools(frame):
     assert fitter.get_params()["image__estimator__penalizer"] == 2.0
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        LateFusion({"a": Ridge(), "b": LinearRegression()}),
+        LateFusion({"a": Ridge(), "b": LinearRegression()}, "stack", cv=2),
+        LateFusion({"a": LogisticRegression(), "b": LogisticRegression(C=0.1)}),
+    ],
+)
+def test_scikit_learns_checks(model):
+    assert len(check_estimator(model, on_skip=None)) > 30
+
+
 def test_the_image_member_helps():
     train = ss.datasets.simulate_digits(800, random_state=0)
     new = ss.datasets.simulate_digits(800, random_state=5)
@@ -615,7 +663,7 @@ def test_what_cannot_be_fitted(frame, options, error, message):
 
 
 def test_responses_that_cannot_be_used(frame, follow_up):
-    with pytest.raises(ss.DataError, match="needs the response"):
+    with pytest.raises(ss.DataError, match="requires y to be passed"):
         numbers().fit(frame)
     with pytest.raises(ss.DataError, match="one class only"):
         classes().fit(frame, np.zeros(N, int))
