@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from semistruct._validation import check_length, check_sample_weight
 from semistruct.estimators._composition import Composition, Kind
+from semistruct.estimators._delegation import DelegatedPredictions
 from semistruct.estimators._input import as_table
 from semistruct.estimators._members import (
     feature_table,
@@ -32,19 +33,7 @@ from semistruct.terms.measurement import is_tensor
 __all__ = ["EarlyFusion"]
 
 
-def _delegated(name: str, what: str) -> Callable[..., Any]:
-    """The method ``name`` of the estimator, on the table with features."""
-
-    def method(self: EarlyFusion, X: Any, *args: Any, **options: Any) -> Any:
-        check_is_fitted(self)
-        return getattr(self.estimator_, name)(self.transform_features(X), *args, **options)
-
-    method.__name__ = name
-    method.__doc__ = f"{what}; see ``{name}`` of the estimator, where it has it."
-    return available_if(lambda fusion: callable(getattr(fusion._model(), name, None)))(method)
-
-
-class EarlyFusion(Composition):
+class EarlyFusion(DelegatedPredictions, Composition):
     """Replace columns of pictures by features of them, then fit one model to the table.
 
     The features are learned inside ``fit``, so under cross-validation from the training rows of
@@ -130,26 +119,7 @@ class EarlyFusion(Composition):
         table = self._joined(frame, parts)
         return table[[name for name in self.table_columns_ if name in table.columns]]
 
-    predict = _delegated("predict", "Predictions of the rows")
-    predict_proba = _delegated("predict_proba", "Probabilities of the classes")
-    predict_log_proba = _delegated("predict_log_proba", "Logarithms of these probabilities")
-    decision_function = _delegated("decision_function", "Scores of the classes")
-    predict_params = _delegated("predict_params", "Parameters of the predictive distribution")
-    predict_quantile = _delegated("predict_quantile", "Quantiles of the predictive distribution")
-    predict_interval = _delegated("predict_interval", "Prediction intervals")
-    sample = _delegated("sample", "Draws from the predictive distribution")
-    log_prob = _delegated("log_prob", "Log densities of responses")
-    predict_survival_function = _delegated("predict_survival_function", "Survival functions")
-    predict_cumulative_hazard = _delegated("predict_cumulative_hazard", "Cumulative hazards")
-    predict_partial_hazard = _delegated("predict_partial_hazard", "Hazard ratios")
-    predict_hazard = _delegated("predict_hazard", "Hazards")
-    predict_cumulative_incidence = _delegated("predict_cumulative_incidence", "Incidences")
-    predict_median = _delegated("predict_median", "Median survival times")
-    predict_percentile = _delegated("predict_percentile", "Percentiles of survival times")
-    predict_restricted_mean = _delegated("predict_restricted_mean", "Restricted mean times")
-    predict_average_survival = _delegated("predict_average_survival", "Mean survival functions")
-
-    @available_if(lambda fusion: callable(getattr(fusion._model(), "score", None)))
+    @available_if(lambda fusion: fusion._has("score"))
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Score of the estimator: R2, accuracy, or concordance with the follow-up."""
         check_is_fitted(self)
@@ -165,6 +135,12 @@ class EarlyFusion(Composition):
 
     def _passed_on(self, X: Any) -> tuple[Any, Any]:
         return self.estimator_, self.transform_features(X)
+
+    def _has(self, name: str) -> bool:
+        return callable(getattr(self._model(), name, None))
+
+    def _ask(self, name: str, X: Any, *args: Any, **options: Any) -> Any:
+        return getattr(self.estimator_, name)(self.transform_features(X), *args, **options)
 
     def _model(self) -> Any:
         if "estimator_" in vars(self):

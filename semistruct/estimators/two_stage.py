@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
 from sklearn.metrics import r2_score
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from semistruct._validation import check_length, check_sample_weight
 from semistruct.estimators._composition import Composition, Kind
+from semistruct.estimators._delegation import DelegatedPredictions
 from semistruct.estimators._follow_up import called_response
 from semistruct.estimators._input import as_table, response_values
 from semistruct.estimators._members import feature_table, rows_of
@@ -31,28 +31,10 @@ __all__ = ["TwoStage"]
 
 _OFFSET = "structured_predictor"
 # Of a PAMM, whose second stage is a model of one factor for each subject.
-_SCALED = ("predict_survival_function", "predict_cumulative_hazard", "predict_hazard")
+_SCALED = ("predict", "predict_survival_function", "predict_cumulative_hazard", "predict_hazard")
 
 
-def _delegated(name: str, what: str) -> Callable[..., Any]:
-    def method(self: TwoStage, X: Any, *args: Any, **options: Any) -> Any:
-        check_is_fitted(self)
-        if isinstance(self.structured, PAMM):
-            return self._scaled(name, X, *args, **options)
-        return getattr(self.image_, name)(self._second_rows(X), *args, **options)
-
-    method.__name__ = name
-    method.__doc__ = f"{what}; see ``{name}`` of the structured model, where it has it."
-
-    def has(self: TwoStage) -> bool:
-        if isinstance(self.structured, PAMM):
-            return name in _SCALED
-        return callable(getattr(self.structured, name, None))
-
-    return available_if(has)(method)
-
-
-class TwoStage(Composition):
+class TwoStage(DelegatedPredictions, Composition):
     """Fit a table model, then a picture model with the predictor of the first as an offset.
 
     A baseline to compare joint models with, *not* a recommended method: where pictures and table
@@ -130,28 +112,6 @@ class TwoStage(Composition):
         self.image = image
         self.features = features
         self.residualise = residualise
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Mean of the response, or risk, ``(n,)``, as the structured model has it."""
-        check_is_fitted(self)
-        if isinstance(self.structured, PAMM):
-            frame = as_table(self, X, reset=False, every_column=False)
-            return self.structured_.predict(self._first_rows(frame)) + np.log(self._factor(frame))
-        return self.image_.predict(self._second_rows(X))
-
-    predict_params = _delegated("predict_params", "Parameters of the predictive distribution")
-    predict_quantile = _delegated("predict_quantile", "Quantiles of the predictive distribution")
-    predict_interval = _delegated("predict_interval", "Prediction intervals")
-    sample = _delegated("sample", "Draws from the predictive distribution")
-    log_prob = _delegated("log_prob", "Log densities of responses")
-    predict_survival_function = _delegated("predict_survival_function", "Survival functions")
-    predict_cumulative_hazard = _delegated("predict_cumulative_hazard", "Cumulative hazards")
-    predict_hazard = _delegated("predict_hazard", "Hazards")
-    predict_partial_hazard = _delegated("predict_partial_hazard", "Hazard ratios")
-    predict_median = _delegated("predict_median", "Median survival times")
-    predict_percentile = _delegated("predict_percentile", "Percentiles of survival times")
-    predict_restricted_mean = _delegated("predict_restricted_mean", "Restricted mean times")
-    predict_average_survival = _delegated("predict_average_survival", "Mean survival functions")
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """R2, or Harrell's concordance (within strata) of :meth:`predict` with the follow-up."""
@@ -344,16 +304,25 @@ class TwoStage(Composition):
             features = features - self._columns(frame).to_numpy() @ self.projection_.to_numpy()
         return pd.concat([frame, features, offsets], axis=1)
 
-    def _factor(self, frame: pd.DataFrame) -> np.ndarray:
-        """Factor of the hazard of every row, ``(n,)``."""
-        return self.image_.predict(self._second_rows(frame))
+    def _has(self, name: str) -> bool:
+        if isinstance(self.structured, PAMM):
+            return name in _SCALED
+        return callable(getattr(self.structured, name, None))
 
-    def _scaled(self, name: str, X: Any, times: Any = None) -> pd.DataFrame:
+    def _ask(self, name: str, X: Any, *args: Any, **options: Any) -> Any:
+        if isinstance(self.structured, PAMM):
+            return self._scaled(name, X, *args, **options)
+        return getattr(self.image_, name)(self._second_rows(X), *args, **options)
+
+    def _scaled(self, name: str, X: Any, times: Any = None) -> Any:
+        """A prediction of the first stage with its hazards times a factor for each row."""
         frame = as_table(self, X, reset=False, every_column=False)
-        factor = self._factor(frame)
+        rows, factor = self._first_rows(frame), self.image_.predict(self._second_rows(frame))
+        if name == "predict":
+            return self.structured_.predict(rows) + np.log(factor)
         if name == "predict_hazard":
-            return self.structured_.predict_hazard(self._first_rows(frame), times) * factor
-        hazard = self.structured_.predict_cumulative_hazard(self._first_rows(frame), times) * factor
+            return self.structured_.predict_hazard(rows, times) * factor
+        hazard = self.structured_.predict_cumulative_hazard(rows, times) * factor
         return np.exp(-hazard) if name == "predict_survival_function" else hazard
 
 
