@@ -12,6 +12,7 @@ from semistruct.families.beta_binomial import BetaBinomial
 from semistruct.families.binomial import Binomial
 from semistruct.families.box_cox_cole_green import BoxCoxColeGreen
 from semistruct.families.box_cox_t import BoxCoxT
+from semistruct.families.dirichlet import Dirichlet
 from semistruct.families.gamma import Gamma
 from semistruct.families.generalized_extreme_value import GeneralizedExtremeValue
 from semistruct.families.generalized_pareto import GeneralizedPareto
@@ -22,6 +23,7 @@ from semistruct.families.inverse_gaussian import InverseGaussian
 from semistruct.families.laplace import Laplace
 from semistruct.families.logistic import Logistic
 from semistruct.families.lognormal import LogNormal
+from semistruct.families.multivariate_normal import MultivariateNormal
 from semistruct.families.negative_binomial import NegativeBinomial
 from semistruct.families.negative_binomial_1 import NegativeBinomial1
 from semistruct.families.normal import Normal
@@ -73,6 +75,8 @@ __all__ = [
     "BoxCoxT",
     "Tweedie",
     "ZeroOneInflatedBeta",
+    "Dirichlet",
+    "MultivariateNormal",
     "resolve_family",
 ]
 
@@ -105,6 +109,8 @@ FAMILIES: dict[str, type[Family]] = {
     "box_cox_t": BoxCoxT,
     "tweedie": Tweedie,
     "zero_one_inflated_beta": ZeroOneInflatedBeta,
+    "dirichlet": Dirichlet,
+    "multivariate_normal": MultivariateNormal,
 }
 
 

@@ -16,6 +16,7 @@ from semistruct.families import (
     Binomial,
     BoxCoxColeGreen,
     BoxCoxT,
+    Dirichlet,
     Family,
     Gamma,
     GeneralizedExtremeValue,
@@ -27,6 +28,7 @@ from semistruct.families import (
     Laplace,
     Logistic,
     LogNormal,
+    MultivariateNormal,
     NegativeBinomial,
     NegativeBinomial1,
     Normal,
@@ -41,7 +43,7 @@ from semistruct.families import (
     ZeroOneInflatedBeta,
 )
 
-__all__ = ["EXAMPLES", "Example"]
+__all__ = ["EXAMPLES", "MULTIVARIATE", "Example", "MultivariateExample"]
 
 TIGHT = {"rtol": 1e-6, "atol": 1e-7}  # the tails beyond 1e-14 hold this little of the moments
 HEAVY = {"rtol": 1e-3, "atol": 1e-7}  # with four degrees of freedom they hold rather more
@@ -89,6 +91,40 @@ class Example:
     @property
     def id(self) -> str:
         return repr(self.family)
+
+
+@dataclass(frozen=True)
+class MultivariateExample:
+    """A family of several columns with parameters to test it at.
+
+    Attributes
+    ----------
+    family : Family
+        The instance.
+    theta : (m, K) nested tuples
+        Parameters on the natural scale.
+    scipy : callable
+        One row of parameters ``(K,)`` -> frozen scipy distribution.
+    """
+
+    family: Any
+    theta: tuple[tuple[float, ...], ...]
+    scipy: Callable[..., Any]
+
+    @property
+    def id(self) -> str:
+        return repr(self.family)
+
+
+def _multivariate_normal(dimension: int) -> Callable[..., Any]:
+    def frozen(theta: np.ndarray) -> Any:
+        loc, scale = theta[:dimension], theta[dimension : 2 * dimension]
+        T = np.eye(dimension)
+        T[np.tril_indices(dimension, -1)] = -theta[2 * dimension :]
+        L = np.linalg.solve(T, np.diag(scale))
+        return stats.multivariate_normal(loc, L @ L.T)
+
+    return frozen
 
 
 def _gamma(mean: np.ndarray, dispersion: np.ndarray) -> Any:
@@ -341,5 +377,20 @@ EXAMPLES: tuple[Example, ...] = (
             atoms=(atom,),
         )
         for end, atom in (("zero", 0.0), ("one", 1.0))
+    ),
+)
+
+MULTIVARIATE: tuple[MultivariateExample, ...] = (
+    MultivariateExample(Dirichlet(), ((2.0, 1.0, 4.0), (0.4, 0.9, 0.6)), stats.dirichlet),
+    MultivariateExample(Dirichlet(components=2), ((2.0, 5.0), (30.0, 40.0)), stats.dirichlet),
+    MultivariateExample(
+        MultivariateNormal(),
+        ((0.3, -1.0, 1.2, 0.5, 0.7), (5.0, 2.0, 0.3, 3.0, -1.5)),
+        _multivariate_normal(2),
+    ),
+    MultivariateExample(
+        MultivariateNormal(dimension=3),
+        ((0.3, -1.0, 2.0, 1.2, 0.5, 2.0, 0.7, -0.4, 1.1),),
+        _multivariate_normal(3),
     ),
 )

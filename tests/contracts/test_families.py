@@ -13,7 +13,7 @@ from scipy import stats
 
 from semistruct.exceptions import DataError
 from semistruct.families import FAMILIES, Family, resolve_family
-from tests.contracts._family_examples import EXAMPLES, Example
+from tests.contracts._family_examples import EXAMPLES, MULTIVARIATE, Example
 
 LEVELS = (0.02, 0.2, 0.5, 0.8, 0.97)
 
@@ -88,7 +88,8 @@ def outcomes(example: Example, eta_row: torch.Tensor) -> tuple[torch.Tensor, tor
 
 
 def test_every_registered_family_has_an_example():
-    assert {type(e.family) for e in EXAMPLES} >= set(FAMILIES.values())
+    examples = (*EXAMPLES, *MULTIVARIATE)
+    assert {type(e.family) for e in examples} >= set(FAMILIES.values())
     assert all(resolve_family(name) == FAMILIES[name]() for name in FAMILIES)
 
 

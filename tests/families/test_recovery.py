@@ -11,12 +11,14 @@ from _fits import fit_formula
 from semistruct.families import (
     BoxCoxColeGreen,
     BoxCoxT,
+    Dirichlet,
     Family,
     GeneralizedExtremeValue,
     GeneralizedPareto,
     HurdleNegativeBinomial,
     HurdlePoisson,
     Laplace,
+    MultivariateNormal,
     NegativeBinomial1,
     SinhArcsinh,
     Tweedie,
@@ -48,6 +50,8 @@ CASES: list[tuple[Family, tuple[float, ...]]] = [
     (Tweedie(power=1.6), (2.0, 1.0)),
     (ZeroOneInflatedBeta(), (0.4, 8.0, 0.2, 0.7)),
     (ZeroOneInflatedBeta(inflated="zero"), (0.4, 8.0, 0.2)),
+    (Dirichlet(), (2.0, 1.0, 4.0)),
+    (MultivariateNormal(), (0.3, -1.0, 1.2, 0.5, 0.7)),
 ]
 
 
@@ -58,7 +62,7 @@ def test_maximum_likelihood_recovers_the_truth(family, theta):
     y = family.sample(eta[None], ROWS, torch.Generator().manual_seed(8))[:, 0].numpy()
     assert np.unique(y).size > 1
     formulas = dict.fromkeys(family.param_names, "1")
-    _, fit = fit_formula(formulas, pd.DataFrame({"y": y}), y, family)
+    _, fit = fit_formula(formulas, pd.DataFrame({"row": np.arange(ROWS)}), y, family)
     assert fit.converged
     z = (fit.beta - eta.numpy()) / np.sqrt(np.diag(fit.V))
     assert (np.abs(z) < STANDARD_ERRORS).all(), z
