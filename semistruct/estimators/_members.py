@@ -21,7 +21,8 @@ from semistruct.estimators._composition import Composition, Kind, nested_params
 from semistruct.estimators._follow_up import checked_times
 from semistruct.estimators._survival import SurvivalEstimator
 from semistruct.estimators.image_features import ImageFeatures
-from semistruct.estimators.wrappers import LifelinesModel, wrap
+from semistruct.estimators.lifelines_model import LifelinesModel
+from semistruct.estimators.wrappers import wrap
 from semistruct.exceptions import (
     DataError,
     SemistructError,

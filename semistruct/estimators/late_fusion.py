@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from semistruct._validation import check_length, check_sample_weight
 from semistruct.estimators._composition import Composition, Kind
 from semistruct.estimators._cross_predictions import fold_pairs, shared_rows
+from semistruct.estimators._foreign import one_cause
 from semistruct.estimators._fused_predictions import FusedPredictions
 from semistruct.estimators._heads import ClassHead, Combine, NumberHead, RiskHead, flat
 from semistruct.estimators._input import as_table, response_values
@@ -24,7 +25,6 @@ from semistruct.estimators._members import (
     named_failure,
     rows_of,
 )
-from semistruct.estimators.wrappers import one_cause
 from semistruct.evaluation.concordance import concordance_index
 from semistruct.exceptions import DataError, UnsupportedCombinationError
 from semistruct.responses import Surv, as_surv

@@ -8,14 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
-from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from semistruct._validation import check_length, check_sample_weight
 from semistruct.estimators._composition import Composition, Kind
 from semistruct.estimators._delegation import DelegatedPredictions
 from semistruct.estimators._follow_up import called_response
-from semistruct.estimators._input import as_table, response_values
+from semistruct.estimators._input import as_table
 from semistruct.estimators._members import feature_table, rows_of
 from semistruct.estimators._specification import Formula, formula_terms, named_response
 from semistruct.estimators.cox import CoxPH
@@ -118,12 +117,10 @@ class TwoStage(DelegatedPredictions, Composition):
         check_is_fitted(self)
         frame = as_table(self, X, reset=False, every_column=False)
         y = self._response(frame, y)
-        if isinstance(self.structured, CoxPH):
-            return self.image_.score(self._second_rows(frame), y, sample_weight)
-        found = self.predict(frame)
         if isinstance(self.structured, PAMM):
-            return concordance_index(as_surv(y), found, sample_weight=sample_weight)
-        return float(r2_score(response_values(y, len(frame)), found, sample_weight=sample_weight))
+            risk = self.predict(frame)
+            return concordance_index(as_surv(y), risk, sample_weight=sample_weight)
+        return float(self.image_.score(self._second_rows(frame), y, sample_weight))
 
     def _kind(self) -> Kind:
         return "survival" if isinstance(self.structured, (CoxPH, PAMM)) else "regressor"

@@ -21,7 +21,6 @@ from sklearn.utils.validation import check_is_fitted
 import semistruct as ss
 from semistruct.estimators.early_fusion import EarlyFusion
 from semistruct.estimators.image_features import ImageFeatures
-from semistruct.estimators.wrappers import wrap
 
 SAME = 1e-8  # the same columns in another table
 
@@ -84,7 +83,7 @@ def test_our_regressor(formula, table, frame):
     pd.testing.assert_series_equal(fitted.estimator_.params, reference.params)
     assert fitted.predict_interval(table[:5]).shape == (5, 2)
     assert fitted.predict_quantile(table[:5], 0.5).shape == (5,)
-    assert not hasattr(fitted, "predict_survival_function")
+    assert not hasattr(fitted, "predict_partial_hazard")
 
 
 def test_the_response_named_by_the_formula(frame):
@@ -161,7 +160,7 @@ def test_models_of_pygam(table, frame):
 
 
 def test_models_of_statsmodels(table, frame):
-    model = wrap(smf.ols, "y ~ age + digit_0")
+    model = ss.wrap(smf.ols, "y ~ age + digit_0")
     fitted = fusion(model).fit(table, frame["y"])
     reference = smf.ols("y ~ age + digit_0", by_hand(table).assign(y=frame["y"])).fit()
     pd.testing.assert_series_equal(fitted.estimator_.fitted_.params, reference.params)
@@ -169,7 +168,7 @@ def test_models_of_statsmodels(table, frame):
     with pytest.raises(ss.UnsupportedCombinationError, match="glm and wls only"):
         fusion(model).fit(table, frame["y"], np.full(240, 2.0))
     weight = 1.0 + np.arange(240) % 3
-    weighted = fusion(wrap(smf.glm, "y ~ age + digit_0")).fit(table, frame["y"], weight)
+    weighted = fusion(ss.wrap(smf.glm, "y ~ age + digit_0")).fit(table, frame["y"], weight)
     reference = smf.wls("y ~ age + digit_0", by_hand(table).assign(y=frame["y"]), weights=weight)
     np.testing.assert_allclose(weighted.estimator_.fitted_.params, reference.fit().params)
 
@@ -280,26 +279,3 @@ def test_what_cannot_be_fitted(table, frame):
             check_is_fitted(estimator)
     with pytest.raises(ss.DataError, match="no column 'digit'"):
         fusion(Ridge()).fit(table, y).predict(table.drop(columns="digit"))
-
-
-@pytest.mark.parametrize(
-    ("model", "options", "message"),
-    [
-        (3, {}, "no model that can be wrapped"),
-        (CoxPHFitter(), {"formula": "y ~ x"}, "is for statsmodels"),
-    ],
-)
-def test_what_cannot_be_wrapped(model, options, message):
-    with pytest.raises(ss.SpecificationError, match=message):
-        wrap(model, **options)
-
-
-def test_wrapped_statsmodels_checks_its_options(table, frame):
-    with pytest.raises(ss.SpecificationError, match="kind must be"):
-        wrap(smf.ols, "y ~ age", kind="survival").fit(table, frame["y"])
-    with pytest.raises(ss.SpecificationError, match="must name the response"):
-        wrap(smf.ols, "age").fit(table, frame["y"])
-    classes = frame["y"] > 1
-    logit = wrap(smf.logit, "y ~ age", kind="classifier", fit_options={"disp": 0})
-    assert logit.fit(table, classes).predict_proba(table).shape == (240, 2)
-    assert 0.5 < logit.score(table, classes) < 1
