@@ -85,15 +85,15 @@ QUICK = {
     "poisson",
 }
 NOTES = """
-`x` is standard normal, the first parameter has the predictor `truth + 0.3 x`, the others are
-constant; all coefficients are on the scale of the links. **largest_z**: the largest distance of an
-estimate from the truth in its own standard errors, {large:,} rows, one data set. **se_ratio_low**, **se_ratio_high**: the smallest and the
-largest, over the coefficients, of (root mean square of the reported standard errors) / (standard
-deviation of the estimates), over `fits` data sets of `n` rows. Such a ratio has itself a standard
-error of `1 / sqrt(2 fits)`: 0.032 for 500 fits, 0.05 for 200. **failed**: fits that reported no
-convergence; they count all the same. Responses are made by inversion from
-uniform numbers that all families share, so that rows of the table are not independent of one
-another (the normal of several columns and the Dirichlet have their own). The slope is 0.1 for `box_cox_t`. {missing}
+`x` is standard normal, the first parameter has the predictor `truth + 0.3 x` (0.1 for `box_cox_t`),
+the others are constant; all coefficients are on the scale of the links. **largest_z**: the largest
+distance of an estimate from the truth in its own standard errors, {large:,} rows, one data set.
+**se_ratio_low**, **se_ratio_high**: the smallest and the largest, over the coefficients, of (root
+mean square of the reported standard errors) / (standard deviation of the estimates), over `fits`
+data sets of `n` rows. Such a ratio has itself a standard error of `1 / sqrt(2 fits)`: 0.032 for 500
+fits, 0.05 for 200. **failed**: fits that reported no convergence; they count all the same.
+Responses are made by inversion from uniform numbers that all families share, so that rows of the
+table are not independent of one another. {missing}
 """
 
 
