@@ -238,6 +238,11 @@ class LateFusion(FusedPredictions, Composition):
                 "a late fusion requires y to be passed, but the target y is None; formulas of "
                 "members name no response."
             )
+        if isinstance(y, Surv) and self.kind_ != "survival":
+            raise UnsupportedCombinationError(
+                f"y is a follow-up, and the members are {self.kind_} models; combine survival "
+                "models such as CoxPH or PAMM, or give the times alone."
+            )
         if self.kind_ == "survival":
             surv: Surv = one_cause(as_surv(y))
             check_length(n, surv, "y")

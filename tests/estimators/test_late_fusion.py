@@ -76,7 +76,7 @@ def numbers(combine="mean", **options):
 def classes(combine="mean", **options):
     members = {
         "table": make_pipeline(StandardScaler(), LogisticRegression()),
-        "image": image(RandomForestClassifier(20, max_depth=3, random_state=0)),
+        "image": image(RandomForestClassifier(5, max_depth=3, random_state=0)),
     }
     return LateFusion(members, combine, columns=COLUMNS, **{"random_state": 0, **options})
 
@@ -665,6 +665,8 @@ def test_what_cannot_be_fitted(frame, options, error, message):
 def test_responses_that_cannot_be_used(frame, follow_up):
     with pytest.raises(ss.DataError, match="requires y to be passed"):
         numbers().fit(frame)
+    with pytest.raises(ss.UnsupportedCombinationError, match="y is a follow-up"):
+        numbers().fit(frame, follow_up)
     with pytest.raises(ss.DataError, match="one class only"):
         classes().fit(frame, np.zeros(N, int))
     with pytest.raises(ss.DataError, match="has an event"):
