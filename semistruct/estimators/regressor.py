@@ -14,9 +14,12 @@ from torch import nn
 
 from semistruct.estimators._base import SemiStructuredEstimator
 from semistruct.estimators._input import response_values
+from semistruct.estimators._lifetimes import as_censored, censored_call, survival_frame
 from semistruct.estimators._specification import Formula, Specification
-from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
-from semistruct.families import Family, Objective, resolve_family
+from semistruct.evaluation.concordance import concordance_index
+from semistruct.exceptions import DataError, SpecificationError
+from semistruct.families import Censored, Family, Objective, resolve_family
+from semistruct.responses import Interval
 from semistruct.terms import ResponseCall
 
 __all__ = ["SemiStructuredRegressor"]
@@ -92,6 +95,10 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
 
     ``predict`` is the mean of the response, for the lognormal too; ``predict_quantile(X, 0.5)``
     is the median.
+
+    With ``Surv(time, event, entry=)`` or ``Interval(lower, upper)`` as response a continuous family
+    is fitted to censored and truncated data; ``"weibull"``, ``"exponential"``, ``"lognormal"`` and
+    ``"log_logistic"`` are then the usual accelerated failure time models.
 
     References
     ----------
@@ -208,39 +215,97 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         eta = self._eta(self._new_rows(X))
         return self.family_.sample(eta, int(n_samples), generator).numpy()
 
+    def predict_survival_function(self, X: Any, times: Any) -> pd.DataFrame:
+        """Probabilities that the response exceeds ``times``, times as rows, subjects as columns.
+
+        With a censored lifetime as response this is the survival function of an accelerated
+        failure time model.
+        """
+        frame = self._new_rows(X)
+        return survival_frame(self.family_, self._eta(frame), times, frame.index)
+
+    def predict_cumulative_hazard(self, X: Any, times: Any) -> pd.DataFrame:
+        """Minus the logarithm of :meth:`predict_survival_function`."""
+        return -np.log(self.predict_survival_function(X, times))
+
+    def predict_median(self, X: Any) -> pd.Series:
+        """Medians of the response."""
+        frame = self._new_rows(X)
+        return pd.Series(self.predict_quantile(X, 0.5), frame.index, name="median")
+
     def log_prob(self, X: Any, y: Any) -> np.ndarray:
-        """Log-density (or log-probability) of each response, ``(n,)``."""
+        """Log-density (or log-probability) of each response, ``(n,)``.
+
+        Of a censored response the log-probability of what is known of it.
+        """
         eta = self._eta(self._new_rows(X))
-        values = self.family_.validate(response_values(y, len(eta)))
-        return self.family_.contributions(eta, torch.from_numpy(values)).numpy()
+        encoded = self.family_.validate(self._values(y, len(eta)))
+        return self.family_.contributions(eta, torch.from_numpy(encoded)).numpy()
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """R2 of the means; with ``Surv`` concordance of the medians, with ``Interval`` log-score.
+
+        Parameters
+        ----------
+        X : DataFrame or array
+        y : array, Surv or Interval
+            The log-score is the mean of :meth:`log_prob`.
+        sample_weight : (n,) array-like, optional
+        """
+        censored = as_censored(y)
+        if censored is None:
+            return float(super().score(X, y, sample_weight))
+        if isinstance(censored, Interval):
+            return float(np.average(self.log_prob(X, censored), weights=sample_weight))
+        later = self.predict_median(X).to_numpy()
+        return float(concordance_index(censored, -later, sample_weight=sample_weight))
 
     def _objective(self) -> Family:
         return resolve_family(self.family)
 
+    def _objective_of(self, response: Any) -> Family:
+        family = self._objective()
+        if isinstance(response, np.ndarray) or isinstance(family, Censored):
+            return family
+        return Censored(family)  # type: ignore[arg-type]  # it refuses what it cannot censor
+
+    def _values(self, y: Any, n: int) -> Any:
+        censored = as_censored(y)
+        if censored is None:
+            return response_values(y, n)
+        if len(censored) != n:
+            raise DataError(f"y has {len(censored)} rows and the table {n}.")
+        return censored
+
+    def _subjects(self, y: Any) -> np.ndarray | None:
+        subjects = getattr(y, "id", None)
+        return None if subjects is None else np.asarray(subjects, dtype=object)
+
     def _response(
         self, left: str | ResponseCall | None, frame: pd.DataFrame, y: Any
-    ) -> tuple[np.ndarray, str]:
-        if isinstance(left, ResponseCall):
-            raise UnsupportedCombinationError(
-                f"a response {left.name}(...) needs a survival model; this regressor takes one "
-                "column of numbers."
+    ) -> tuple[Any, str]:
+        if left is not None and y is not None:
+            raise SpecificationError(
+                f"the response is given twice: as {str(left)!r} in the formula and as y. Leave one "
+                "out."
             )
+        if isinstance(left, ResponseCall):
+            return censored_call(left, frame), str(left)
         if left is not None:
-            if y is not None:
-                raise SpecificationError(
-                    f"the response is given twice: as {left!r} in the formula and as y. Leave one "
-                    "out."
-                )
             if left not in frame.columns:
                 raise DataError(f"the table has no column {left!r}, which the formula names.")
             y = frame[left]
-        name = left or str(getattr(y, "name", None) or "y")
-        return response_values(y, len(frame)), name
+        values = self._values(y, len(frame))
+        kind = "y" if isinstance(values, np.ndarray) else type(values).__name__
+        return values, left or str(getattr(y, "name", None) or kind)
 
     def _encoded(
         self, objective: Objective, specification: Specification, frame: pd.DataFrame, y: Any
     ) -> np.ndarray:
-        return cast(Family, objective).validate(y)
+        encoded = cast(Family, objective).validate(y)
+        if isinstance(objective, Censored):
+            objective.require_information(encoded)
+        return encoded
 
     def _eta(self, frame: pd.DataFrame) -> torch.Tensor:
         return torch.from_numpy(self.fit_.eta(frame, self._device()))

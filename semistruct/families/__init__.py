@@ -12,7 +12,9 @@ from semistruct.families.beta_binomial import BetaBinomial
 from semistruct.families.binomial import Binomial
 from semistruct.families.box_cox_cole_green import BoxCoxColeGreen
 from semistruct.families.box_cox_t import BoxCoxT
+from semistruct.families.censored import Censored
 from semistruct.families.dirichlet import Dirichlet
+from semistruct.families.exponential import Exponential
 from semistruct.families.gamma import Gamma
 from semistruct.families.generalized_extreme_value import GeneralizedExtremeValue
 from semistruct.families.generalized_pareto import GeneralizedPareto
@@ -21,6 +23,7 @@ from semistruct.families.hurdle_negative_binomial import HurdleNegativeBinomial
 from semistruct.families.hurdle_poisson import HurdlePoisson
 from semistruct.families.inverse_gaussian import InverseGaussian
 from semistruct.families.laplace import Laplace
+from semistruct.families.log_logistic import LogLogistic
 from semistruct.families.logistic import Logistic
 from semistruct.families.lognormal import LogNormal
 from semistruct.families.multivariate_normal import MultivariateNormal
@@ -49,6 +52,7 @@ __all__ = [
     "Gamma",
     "Gumbel",
     "InverseGaussian",
+    "LogLogistic",
     "LogNormal",
     "Logistic",
     "NegativeBinomial",
@@ -78,6 +82,8 @@ __all__ = [
     "Dirichlet",
     "MultivariateNormal",
     "resolve_family",
+    "Censored",
+    "Exponential",
 ]
 
 FAMILIES: dict[str, type[Family]] = {
@@ -90,6 +96,8 @@ FAMILIES: dict[str, type[Family]] = {
     "logistic": Logistic,
     "gumbel": Gumbel,
     "weibull": Weibull,
+    "exponential": Exponential,
+    "log_logistic": LogLogistic,
     "inverse_gaussian": InverseGaussian,
     "beta": Beta,
     "negative_binomial": NegativeBinomial,

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semistruct.exceptions import UnsupportedCombinationError
 from semistruct.links import Link
 
 __all__ = [
@@ -233,6 +234,30 @@ class Family(Objective):
         ``q`` of shape ``(m, 1)`` gives ``(m, n)``. For a discrete response the smallest value whose
         distribution function reaches ``q``.
         """
+
+    def log_tails(self, eta: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """``log F(y)`` and ``log(1 - F(y))``, each ``(..., n)``, for ``y`` ``(n,)`` in the support.
+
+        Neither cancels where the other tail is all but one, and both have two exact derivatives in
+        ``eta``: what a censored likelihood is made of.
+
+        Raises
+        ------
+        UnsupportedCombinationError
+            If the family has no such functions.
+        """
+        raise UnsupportedCombinationError(
+            f"{self!r} has no differentiable tails (log_tails), so that its response cannot be "
+            "censored or truncated."
+        )
+
+    def log_cdf(self, eta: Tensor, y: Tensor) -> Tensor:
+        """Logarithm of the distribution function, stable in the lower tail."""
+        return self.log_tails(eta, y)[0]
+
+    def log_sf(self, eta: Tensor, y: Tensor) -> Tensor:
+        """Logarithm of the survival function ``P(Y > y)``, stable in the upper tail."""
+        return self.log_tails(eta, y)[1]
 
     def bind(self, y: np.ndarray, weight: np.ndarray) -> BoundObjective:
         return _BoundFamily(self, y, weight)

@@ -18,6 +18,7 @@ from semistruct.families._arithmetic import (
     trigamma_excess,
     weighted_mean,
 )
+from semistruct.families._tails import quadrature_tails
 from semistruct.families.base import CurvatureKind
 from semistruct.families.separable import SeparableFamily
 from semistruct.families.supports import UNIT_INTERVAL
@@ -101,6 +102,18 @@ class Beta(SeparableFamily):
             entries[0, 1] = entries[0, 1] - score_mean
             entries[1, 1] = entries[1, 1] - score_precision
         return symmetric(entries, 2)
+
+    def kernel_log_tails(self, omega: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        # Close to 1 a share is as exact as float64: the upper tail there has fewer digits.
+        limits = torch.finfo(omega.dtype)
+        _, a, b = _kernel_shapes(omega)
+
+        def inverse(t: Tensor) -> tuple[Tensor, Tensor]:
+            share = t.sigmoid().clamp(limits.tiny, 1 - limits.eps / 2)
+            return share, logsigmoid(t) + logsigmoid(-t)
+
+        cdf = elementwise(special.betainc, a, b, y)
+        return quadrature_tails(self.log_density, omega, y, cdf, torch.logit, inverse)
 
     def initial_theta(self, y: Tensor, weight: Tensor) -> Tensor:
         mean = weighted_mean(y, weight)

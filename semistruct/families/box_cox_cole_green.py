@@ -12,6 +12,7 @@ from torch import Tensor
 from semistruct.families._arithmetic import elementwise, weighted_mean
 from semistruct.families._powers import expm1_ratio, log1p_ratio
 from semistruct.families._quantiles import weighted_quantile
+from semistruct.families._tails import log_difference, log_ndtr
 from semistruct.families.autodiff import AutodiffFamily
 from semistruct.families.row_distribution import RowDistribution
 from semistruct.families.supports import POSITIVE
@@ -74,6 +75,24 @@ class BoxCoxColeGreen(AutodiffFamily):
         kept = torch.where(untruncated, torch.zeros_like(kept), kept)
         jacobian = product - y.log() - log_variation
         return jacobian - 0.5 * z**2 - _HALF_LOG_2PI - kept
+
+    def kernel_log_tails(self, omega: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        log_median, log_variation, power = omega.unbind(-1)
+        log_ratio = y.log() - log_median
+        z = log_ratio * expm1_ratio(power * log_ratio) * bounded_exp(-log_variation, 40.0)
+        limit = torch.finfo(z.dtype).max ** 0.25
+        z = z.clamp(-limit, limit)
+        reach = power.abs() * bounded_exp(log_variation, 40.0)
+        # Where the truncation is nothing to the last digit, it stays so and has no derivative.
+        edge = reach.clamp(min=_CERTAIN).reciprocal()
+        kept = log_ndtr(edge)
+        toward = torch.where(power > 0, z, -z)
+        outer = log_ndtr(-toward) - kept
+        beyond = torch.maximum(toward, -edge * (1 - 1e-12))
+        inner = log_difference(log_ndtr(beyond), log_ndtr(-edge)) - kept
+        inner = torch.where(reach < _CERTAIN, log_ndtr(toward), inner)
+        positive = power > 0
+        return torch.where(positive, inner, outer), torch.where(positive, outer, inner)
 
     def initial_theta(self, y: Tensor, weight: Tensor) -> Tensor:
         median = weighted_quantile(y, weight, 0.5)

@@ -16,6 +16,7 @@ from semistruct.families._arithmetic import (
     trigamma_excess,
     weighted_mean,
 )
+from semistruct.families._tails import positive_tails
 from semistruct.families.base import CurvatureKind
 from semistruct.families.separable import SeparableFamily
 from semistruct.families.supports import POSITIVE
@@ -86,6 +87,11 @@ class Gamma(SeparableFamily):
             },
             2,
         )
+
+    def kernel_log_tails(self, omega: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        shape, _, relative = _pieces(omega, y)
+        cdf = elementwise(special.gammainc, shape, shape * (1 + relative))
+        return positive_tails(self.log_density, omega, y, cdf)
 
     def initial_theta(self, y: Tensor, weight: Tensor) -> Tensor:
         mean = weighted_mean(y, weight)

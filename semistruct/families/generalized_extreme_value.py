@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from semistruct.families._arithmetic import weighted_mean
+from semistruct.families._counts import log_one_minus_exp
 from semistruct.families._powers import expm1_ratio, log1p_ratio
 from semistruct.families.autodiff import AutodiffFamily
 from semistruct.families.base import CurvatureKind
@@ -108,6 +109,21 @@ class GeneralizedExtremeValue(AutodiffFamily):
         s = torch.as_tensor(gumbel).to(shapes)[:, None]
         score = self.gradient(omega, s * expm1_ratio(shapes * s))
         return torch.einsum("s,smj,smk->mjk", torch.as_tensor(masses).to(shapes), score, score)
+
+    def kernel_log_tails(self, omega: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        loc, log_scale, shape = omega.unbind(-1)
+        z = (y - loc) * bounded_exp(-log_scale, 40.0)
+        product = shape * z
+        outside = product <= -1
+        product = torch.where(outside, torch.zeros_like(product), product)
+        z = torch.where(outside, torch.zeros_like(z), z)
+        reduced = z * log1p_ratio(product)
+        certain, never = torch.zeros_like(z), torch.full_like(z, -math.inf)
+        # Outside the support every response is above (below for a negative shape).
+        above, below = outside & (shape > 0), outside & (shape <= 0)
+        lower = torch.where(above, never, torch.where(below, certain, -bounded_exp(-reduced)))
+        upper = log_one_minus_exp(-reduced)
+        return lower, torch.where(above, certain, torch.where(below, never, upper))
 
     def initial_theta(self, y: Tensor, weight: Tensor) -> Tensor:
         # Gumbel's moments; so near 0 a shape allows every response but absurd ones.

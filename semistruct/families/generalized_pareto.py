@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from semistruct.families._arithmetic import symmetric, weighted_mean
+from semistruct.families._counts import log_one_minus_exp
 from semistruct.families._powers import expm1_ratio, log1p_ratio
 from semistruct.families.autodiff import autodiff_gradient, autodiff_information
 from semistruct.families.base import CurvatureKind
@@ -23,6 +24,7 @@ _NON_NEGATIVE = Support(
     "non-negative numbers",
     lambda y: y >= 0,
     "Model the excess over a threshold: subtract it and drop the rows below.",
+    lower=0.0,
 )
 _LOWEST_SHAPE = -0.45  # where the expected curvature is held; it is infinite from -1/2 on
 
@@ -70,6 +72,18 @@ class GeneralizedPareto(SeparableFamily):
         shape = omega[..., 1].clamp(min=_LOWEST_SHAPE)
         one, two = (1 + shape).reciprocal(), (1 + 2 * shape).reciprocal()
         return symmetric({(0, 0): two, (0, 1): one * two, (1, 1): 2 * one * two}, 2)
+
+    def kernel_log_tails(self, omega: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        log_scale, shape = omega.unbind(-1)
+        z = y * bounded_exp(-log_scale, 40.0)
+        product = shape * z
+        outside = product <= -1
+        product = torch.where(outside, torch.zeros_like(product), product)
+        ratio = log1p_ratio(product)
+        log_hazard = y.log() - log_scale + ratio.log()
+        certain, never = torch.zeros_like(z), torch.full_like(z, -math.inf)
+        lower = torch.where(outside, certain, log_one_minus_exp(log_hazard))
+        return lower, torch.where(outside, never, -z * ratio)
 
     def initial_theta(self, y: Tensor, weight: Tensor) -> Tensor:
         mean = weighted_mean(y, weight).clamp(min=1e-6)

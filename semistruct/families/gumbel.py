@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from semistruct.families._arithmetic import weighted_mean
+from semistruct.families._counts import log_one_minus_exp
 from semistruct.families.autodiff import AutodiffFamily
 from semistruct.families.supports import REAL
 from semistruct.links import Identity, Log, bounded_exp
@@ -42,6 +43,11 @@ class Gumbel(AutodiffFamily):
         loc, log_scale = omega.unbind(-1)
         z = (y - loc) * bounded_exp(-log_scale, 40.0)
         return -z - bounded_exp(-z) - log_scale
+
+    def kernel_log_tails(self, omega: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        loc, log_scale = omega.unbind(-1)
+        z = (y - loc) * bounded_exp(-log_scale, 40.0)
+        return -bounded_exp(-z), log_one_minus_exp(-z)
 
     def initial_theta(self, y: Tensor, weight: Tensor) -> Tensor:
         mean = weighted_mean(y, weight)

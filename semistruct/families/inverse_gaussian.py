@@ -10,6 +10,7 @@ from scipy import stats
 from torch import Tensor
 
 from semistruct.families._arithmetic import elementwise, symmetric, weighted_mean
+from semistruct.families._tails import positive_tails
 from semistruct.families.base import CurvatureKind
 from semistruct.families.row_distribution import RowDistribution
 from semistruct.families.separable import SeparableFamily
@@ -77,6 +78,11 @@ class InverseGaussian(SeparableFamily):
             },
             2,
         )
+
+    def kernel_log_tails(self, omega: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        mean, dispersion = bounded_exp(omega, 40.0).unbind(-1)
+        cdf = elementwise(stats.invgauss.cdf, y * dispersion, mean * dispersion)
+        return positive_tails(self.log_density, omega, y, cdf)
 
     def initial_theta(self, y: Tensor, weight: Tensor) -> Tensor:
         mean = weighted_mean(y, weight)

@@ -57,6 +57,14 @@ class Laplace(SeparableFamily):
         diagonal = torch.stack([bounded_exp(-2 * log_scale, 40.0), torch.ones_like(loc)], dim=-1)
         return torch.diag_embed(diagonal).expand(*shape, 2, 2)
 
+    def kernel_log_tails(self, omega: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        loc, log_scale = omega.unbind(-1)
+        z = (y - loc) * bounded_exp(-log_scale, 40.0)
+        small = -z.abs() - math.log(2)
+        large = (-small.exp()).log1p()
+        below = z < 0
+        return torch.where(below, small, large), torch.where(below, large, small)
+
     def initial_theta(self, y: Tensor, weight: Tensor) -> Tensor:
         loc = weighted_quantile(y, weight, 0.5)
         scale = weighted_mean((y - loc).abs(), weight)

@@ -38,6 +38,11 @@ class Logistic(AutodiffFamily):
         z = (y - loc) * bounded_exp(-log_scale, 40.0)
         return logsigmoid(z) + logsigmoid(-z) - log_scale
 
+    def kernel_log_tails(self, omega: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        loc, log_scale = omega.unbind(-1)
+        z = (y - loc) * bounded_exp(-log_scale, 40.0)
+        return logsigmoid(z), logsigmoid(-z)
+
     def initial_theta(self, y: Tensor, weight: Tensor) -> Tensor:
         loc = weighted_mean(y, weight)
         scale = weighted_mean((y - loc) ** 2, weight).sqrt() * math.sqrt(3) / math.pi

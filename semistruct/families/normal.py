@@ -13,10 +13,11 @@ from semistruct.families._normal_kernel import (
     normal_information,
     normal_log_density,
 )
+from semistruct.families._tails import log_ndtr
 from semistruct.families.base import CurvatureKind
 from semistruct.families.separable import SeparableFamily
 from semistruct.families.supports import REAL
-from semistruct.links import Identity, Link, Log, resolve_link
+from semistruct.links import Identity, Link, Log, bounded_exp, resolve_link
 
 __all__ = ["Normal"]
 
@@ -66,6 +67,11 @@ class Normal(SeparableFamily):
 
     def information(self, omega: Tensor, y: Tensor, kind: CurvatureKind) -> Tensor:
         return normal_information(omega, y, kind)
+
+    def kernel_log_tails(self, omega: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        loc, log_scale = omega.unbind(-1)
+        z = (y - loc) * bounded_exp(-log_scale, 40.0)
+        return log_ndtr(z), log_ndtr(-z)
 
     def initial_theta(self, y: Tensor, weight: Tensor) -> Tensor:
         loc = weighted_mean(y, weight)

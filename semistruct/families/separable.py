@@ -58,6 +58,20 @@ class SeparableFamily(Family):
     def initial_theta(self, y: Tensor, weight: Tensor) -> Tensor:
         """Constant parameters ``(K,)`` for responses and weights ``(n,)``, inside their domain."""
 
+    def kernel_log_tails(self, omega: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`log_tails` at kernel predictors, for a continuous family that has them."""
+        return super().log_tails(omega, y)
+
+    def log_tails(self, eta: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        if self.links == self.kernel_links:
+            return self.kernel_log_tails(eta, y)
+        omega = self.kernel_eta(eta)
+        outside = omega.isnan().any(-1)
+        omega = torch.where(outside[..., None], torch.zeros_like(omega), omega)
+        impossible = torch.full_like(omega[..., 0], -math.inf)
+        lower, upper = self.kernel_log_tails(omega, y)
+        return torch.where(outside, impossible, lower), torch.where(outside, impossible, upper)
+
     def validate(self, y: Any) -> Any:
         return self.response.check(y, type(self).__name__)
 

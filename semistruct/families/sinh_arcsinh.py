@@ -12,6 +12,7 @@ from torch import Tensor
 
 from semistruct.families._arithmetic import elementwise
 from semistruct.families._quantiles import weighted_quantile
+from semistruct.families._tails import log_ndtr
 from semistruct.families.autodiff import AutodiffFamily
 from semistruct.families.row_distribution import RowDistribution
 from semistruct.families.supports import REAL
@@ -54,6 +55,14 @@ class SinhArcsinh(AutodiffFamily):
         log_cosh = u.abs() + (-2 * u.abs()).exp().log1p() - math.log(2)
         jacobian = log_tail - log_scale + log_cosh - torch.hypot(z, torch.ones_like(z)).log()
         return jacobian - 0.5 * u.sinh() ** 2 - 0.5 * math.log(2 * math.pi)
+
+    def kernel_log_tails(self, omega: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        loc, log_scale, skewness, log_tail = omega.unbind(-1)
+        z = (y - loc) * bounded_exp(-log_scale, 40.0)
+        u = bounded_exp(log_tail, 40.0) * z.asinh() - skewness
+        limit = 0.25 * math.log(torch.finfo(omega.dtype).max) - 2.0
+        u = u.clamp(-limit, limit).sinh()
+        return log_ndtr(u), log_ndtr(-u)
 
     def initial_theta(self, y: Tensor, weight: Tensor) -> Tensor:
         # With a tail weight of 1 the deciles give the other three in closed form.

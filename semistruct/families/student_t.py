@@ -17,6 +17,7 @@ from semistruct.families._arithmetic import (
     trigamma,
     weighted_mean,
 )
+from semistruct.families._tails import quadrature_tails
 from semistruct.families.autodiff import autodiff_gradient, autodiff_information
 from semistruct.families.base import CurvatureKind
 from semistruct.families.separable import SeparableFamily
@@ -76,6 +77,26 @@ class StudentT(SeparableFamily):
             },
             3,
         )
+
+    def kernel_log_tails(self, omega: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        loc, log_scale, log_df = omega.detach().unbind(-1)
+        # On the scale asinh(z / sqrt(df)) the density is proportional to cosh^-df.
+        log_unit = log_scale + 0.5 * log_df.clamp(max=-2 * math.log(torch.finfo(loc.dtype).eps))
+        unit = bounded_exp(log_unit, 40.0)
+
+        def chart(value: Tensor) -> Tensor:
+            return ((value - loc) / unit).asinh()
+
+        def inverse(t: Tensor) -> tuple[Tensor, Tensor]:
+            limit = 0.25 * math.log(torch.finfo(t.dtype).max)
+            t = t.clamp(-limit, limit)
+            log_cosh = t.abs() + (-2 * t.abs()).exp().log1p() - math.log(2)
+            value = loc[..., None] + unit[..., None] * t.sinh()
+            return value, log_unit[..., None] + log_cosh
+
+        standard = (y - loc) * bounded_exp(-log_scale, 40.0)
+        cdf = elementwise(special.stdtr, bounded_exp(log_df, 40.0), standard)
+        return quadrature_tails(self.log_density, omega, y, cdf, chart, inverse)
 
     def initial_theta(self, y: Tensor, weight: Tensor) -> Tensor:
         loc = weighted_mean(y, weight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,11 +26,15 @@ class Support:
         ``(n,)`` float64 array of finite numbers -> ``(n,)`` booleans.
     hint : str
         What to try when a response is outside; may be empty.
+    lower, upper : float
+        Its ends: a response is known to exceed the one and not to exceed the other.
     """
 
     words: str
     contains: Callable[[np.ndarray], np.ndarray]
     hint: str = ""
+    lower: float = -math.inf
+    upper: float = math.inf
 
     def check(self, y: Any, family: str) -> np.ndarray:
         """The response as a float64 array ``(n,)``.
@@ -86,8 +91,10 @@ UNIT_INTERVAL = Support(
     "numbers strictly between 0 and 1",
     lambda y: (y > 0) & (y < 1),
     "Shares of exactly 0 or 1 need a family that gives them a probability.",
+    lower=0.0,
+    upper=1.0,
 )
-POSITIVE = Support("positive numbers", lambda y: y > 0)
+POSITIVE = Support("positive numbers", lambda y: y > 0, lower=0.0)
 COUNTS = Support(
     "non-negative whole numbers",
     lambda y: (y >= 0) & (y == np.floor(y)),

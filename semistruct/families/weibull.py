@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from semistruct.families._arithmetic import weighted_mean
+from semistruct.families._counts import log_one_minus_exp
 from semistruct.families.autodiff import AutodiffFamily
 from semistruct.families.row_distribution import RowDistribution
 from semistruct.families.supports import POSITIVE
@@ -46,6 +47,11 @@ class Weibull(AutodiffFamily):
         log_y = y.log()
         z = bounded_exp(log_shape, 40.0) * (log_y - log_scale)
         return log_shape + z - log_y - bounded_exp(z)
+
+    def kernel_log_tails(self, omega: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        log_scale, log_shape = omega.unbind(-1)
+        z = bounded_exp(log_shape, 40.0) * (y.log() - log_scale)
+        return log_one_minus_exp(z), -bounded_exp(z)
 
     def initial_theta(self, y: Tensor, weight: Tensor) -> Tensor:
         # The log response is a Gumbel variable of minima: match its two moments.

@@ -10,7 +10,7 @@ import pandas as pd
 from semistruct.exceptions import DataError
 from semistruct.responses.base import RowIndexed, number_column, plain
 
-__all__ = ["Interval", "Surv", "as_surv"]
+__all__ = ["Surv", "as_surv"]
 
 _EVENT_NAMES = frozenset({"event", "status", "delta", "observed", "e", "cens", "death", "dead"})
 _ENTRY_NAMES = frozenset({"entry", "start", "tstart", "begin"})
@@ -207,75 +207,6 @@ def _check_cause(event: Any, n: int, n_causes: int) -> np.ndarray:
         rule = "0, 1 or bool" if n_causes == 1 else f"0 (censored) or 1 to {n_causes}"
         raise DataError(f"event must be {rule}; row {row} has {codes[row]:g}: {repair}.")
     return codes.astype(np.int64)
-
-
-class Interval(RowIndexed):
-    """A quantity known to lie in an interval. Immutable.
-
-    Parameters
-    ----------
-    lower, upper : (n,) array-like
-        ``lower == upper`` is an exact value, ``upper = inf`` is right-censored, ``lower = -inf``
-        left-censored (for positive quantities ``lower = 0`` says the same).
-
-    Raises
-    ------
-    DataError
-        If a bound is missing, the bounds are in the wrong order, or a row excludes nothing.
-
-    Examples
-    --------
-    >>> Interval([1, 2, 3], [1, 4, float("inf")])
-    Interval([1, (2, 4], (3, inf]])
-    """
-
-    lower: np.ndarray
-    upper: np.ndarray
-
-    __slots__ = ("lower", "upper")
-
-    def __init__(self, lower: Any, upper: Any) -> None:
-        lower = number_column(lower, "lower")
-        upper = number_column(upper, "upper", lower.size)
-        wrong = np.flatnonzero((lower > upper) | (lower == np.inf) | (upper == -np.inf))
-        if wrong.size:
-            row = wrong[0]
-            raise DataError(
-                f"lower must not be above upper; row {row} has lower {lower[row]:g} and upper "
-                f"{upper[row]:g}."
-            )
-        empty = np.flatnonzero(np.isinf(lower) & np.isinf(upper))
-        if empty.size:
-            raise DataError(f"row {empty[0]} has no finite bound and says nothing; drop it.")
-        object.__setattr__(self, "lower", lower)
-        object.__setattr__(self, "upper", upper)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"Interval is immutable; make a new one instead of setting {name!r}.")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Interval, (self.lower, self.upper)
-
-    def _take(self, rows: Any) -> Interval:
-        return Interval(self.lower[rows], self.upper[rows])
-
-    def __len__(self) -> int:
-        return self.lower.size
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        records = np.empty(len(self), dtype=[("lower", np.float64), ("upper", np.float64)])
-        records["lower"], records["upper"] = self.lower, self.upper
-        return records if dtype is None else records.astype(dtype)
-
-    def __repr__(self) -> str:
-        shown = [
-            f"{a:g}" if a == b else f"({a:g}, {b:g}]"
-            for a, b in zip(self.lower[:_SHOWN], self.upper[:_SHOWN], strict=True)
-        ]
-        if len(self) > _SHOWN:
-            shown.append("...")
-        rows = f", {len(self)} rows" if len(self) > _SHOWN else ""
-        return f"Interval([{', '.join(shown)}]{rows})"
 
 
 def as_surv(y: Any) -> Surv:

@@ -213,7 +213,7 @@ def test_a_column_missing_at_prediction(frame):
     with pytest.raises(ValueError, match="feature names"):
         everything.predict(frame[["x"]])
     deep = SemiStructuredRegressor("y ~ x + cnn(scan)", **DEEP, gate=False, learning_rate=0.01)
-    deep.set_params(max_epochs=10).fit(frame.assign(y=frame["y"] + bright(frame)))
+    deep.set_params(max_epochs=40).fit(frame.assign(y=frame["y"] + 3 * bright(frame)))
     with pytest.raises(ss.DataError, match="'scan'"):
         deep.predict(frame.drop(columns="scan"))
     with pytest.raises(ss.DataError, match="'scan'"):

@@ -161,6 +161,7 @@ def test_a_picture_is_encoded_once_however_many_intervals(monkeypatch, n_cuts):
         n_folds=2,
         n_repeats=1,
         max_epochs=2,
+        learning_rate=1e-2,
         gate=False,
         progress=False,
         random_state=0,

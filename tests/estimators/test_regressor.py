@@ -125,8 +125,8 @@ def test_a_response_given_twice_or_never(table):
         SemiStructuredRegressor("x").fit(table)
     with pytest.raises(ss.DataError, match="'price'"):
         SemiStructuredRegressor("price ~ x").fit(table)
-    with pytest.raises(ss.UnsupportedCombinationError, match="survival"):
-        SemiStructuredRegressor("Surv(y, sex) ~ x").fit(table)
+    with pytest.raises(ss.UnsupportedCombinationError, match="discrete"):
+        SemiStructuredRegressor("Surv(positive, binary) ~ x", family="poisson").fit(table)
 
 
 # ---------------------------------------------------------------------- predictions

@@ -1,0 +1,44 @@
+"""Responses known up to censoring, and what is predicted of lifetimes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from semistruct.estimators._follow_up import called_response
+from semistruct.exceptions import DataError
+from semistruct.families import Family
+from semistruct.responses import Interval, Surv, as_surv
+from semistruct.terms import ResponseCall
+
+__all__ = ["as_censored", "censored_call", "survival_frame"]
+
+
+def as_censored(y: Any) -> Surv | Interval | None:
+    """A response with censoring, in any of the forms in use; None where it is plain numbers."""
+    if isinstance(y, Surv | Interval):
+        return y
+    fields = getattr(getattr(y, "dtype", None), "names", None)
+    return None if fields is None else as_surv(y)
+
+
+def censored_call(call: ResponseCall, frame: pd.DataFrame) -> Surv | Interval:
+    """The response that ``Surv(time, event)`` or ``Interval(lower, upper)`` makes of columns."""
+    if call.name == "Surv":
+        return called_response(call, frame)
+    for name in call.variables:
+        if name not in frame.columns:
+            raise DataError(f"the table has no column {name!r}, which the response names.")
+    return Interval(*(frame[name].to_numpy() for name in call.columns))
+
+
+def survival_frame(family: Family, eta: torch.Tensor, times: Any, index: pd.Index) -> pd.DataFrame:
+    """``P(Y > t)`` with times as rows and subjects as columns, as lifelines has it."""
+    given = np.atleast_1d(np.asarray(times, dtype=float))
+    if given.ndim != 1 or not given.size or np.isnan(given).any():
+        raise DataError(f"times must be a list of numbers, got {times!r}.")
+    rows = [1 - family.cdf(eta, torch.full((len(eta),), float(t))).numpy() for t in given]
+    return pd.DataFrame(np.array(rows), pd.Index(given, name="time"), index)
