@@ -70,7 +70,7 @@ COLUMNS = {"table": ["age", "bmi"], "image": ["digit"]}
 
 def numbers(combine="mean", **options):
     members = {"table": LinearRegression(), "image": image(Ridge())}
-    return LateFusion(members, combine, columns=COLUMNS, **{"random_state": 0, **options})
+    return LateFusion(members, combine, columns=COLUMNS, **{"cv": 3, "random_state": 0, **options})
 
 
 def classes(combine="mean", **options):
@@ -78,13 +78,13 @@ def classes(combine="mean", **options):
         "table": make_pipeline(StandardScaler(), LogisticRegression()),
         "image": image(RandomForestClassifier(5, max_depth=3, random_state=0)),
     }
-    return LateFusion(members, combine, columns=COLUMNS, **{"random_state": 0, **options})
+    return LateFusion(members, combine, columns=COLUMNS, **{"cv": 3, "random_state": 0, **options})
 
 
 def risks(combine="mean", **options):
     members = {"table": ss.CoxPH("age + bmi"), "image": image(CoxPHFitter(penalizer=0.1))}
     columns = {"image": ["digit"]}
-    return LateFusion(members, combine, columns=columns, **{"random_state": 0, **options})
+    return LateFusion(members, combine, columns=columns, **{"cv": 3, "random_state": 0, **options})
 
 
 def labels(frame, k=2):
@@ -499,9 +499,9 @@ def test_levels_of_risks_do_not_matter(frame, follow_up):
         def predict(self, X):
             return super().predict(X) + 1000 * len(self.fit_.problem.y)
 
-    plain = risks("rank").fit(frame, follow_up)
+    plain = risks("rank", cv=2).fit(frame, follow_up)
     members = {**plain.members, "table": Shifted("age + bmi")}
-    shifted = risks("rank").set_params(members=members).fit(frame, follow_up)
+    shifted = risks("rank", cv=2).set_params(members=members).fit(frame, follow_up)
     np.testing.assert_allclose(shifted.predict(frame), plain.predict(frame), atol=1e-6)
 
 
@@ -565,8 +565,8 @@ def test_rows_of_weight_zero_are_absent(make, frame, follow_up):
     y = frame["y"].to_numpy() if make is numbers else follow_up
     weight = (np.arange(N) % 4 > 0).astype(float)
     some = weight > 0
-    with_zeros = make("stack").fit(frame, y, weight)
-    reference = make("stack").fit(frame[some], y[some], weight[some])
+    with_zeros = make("stack", cv=2).fit(frame, y, weight)
+    reference = make("stack", cv=2).fit(frame[some], y[some], weight[some])
     np.testing.assert_allclose(with_zeros.predict(frame), reference.predict(frame), rtol=1e-8)
 
 
