@@ -282,6 +282,7 @@ def _null_model(likelihood: Likelihood) -> tuple[np.ndarray, float, float]:
     if at is not None:
         floor = beta[at.column] + 2 / at.power * np.log(_SCALE_FLOOR)
     nothing = np.zeros((K, K))
+    moments = beta
     point = evaluate(constant, beta, nothing)
     for _ in range(20):
         point = penalised_newton(constant, point, polish=True).point
@@ -294,7 +295,10 @@ def _null_model(likelihood: Likelihood) -> tuple[np.ndarray, float, float]:
         point = evaluate(constant, beta, nothing)
         if abs(shift) < 1e-9:
             break
-    return point.beta, floor, point.loglik
+    # Without covariates a shape may have no finite maximum (t with the tails of a mixture looks
+    # normal); several predictors start from moments, which are never far off.
+    start = moments if at is None and K > 1 else point.beta
+    return start, floor, point.loglik
 
 
 def _constant_start(
