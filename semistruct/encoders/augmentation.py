@@ -82,8 +82,8 @@ class Augmentation(SeededModule):
         self.rotation = float(rotation)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Changed pictures ``(b, C, H, W)`` in training, ``x`` itself otherwise."""
-        if not self.training:
+        """Changed pictures ``(b, C, H, W)`` in training, ``x`` itself otherwise (or where none)."""
+        if not self.training or not len(x):
             return x
         generator = self.generator(x.device)
         if self.hflip is True or self.vflip or self.shift:
