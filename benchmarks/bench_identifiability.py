@@ -65,7 +65,7 @@ def identify(n: int, p: int, batch: int | str, seed: int) -> dict[str, float]:
 
 
 def main() -> None:
-    rows = ResultLog(RESULTS / "identifiability.jsonl", version=1).run(CASES, identify)
+    rows = ResultLog(RESULTS / "identifiability.jsonl", version=2).run(CASES, identify)
     table = rows.groupby(["n", "p", "batch"], sort=False, as_index=False).agg(
         data_sets=("seed", "size"),
         projection=("projection", "max"),
