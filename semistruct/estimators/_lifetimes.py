@@ -14,7 +14,10 @@ from semistruct.families import Family
 from semistruct.responses import Interval, Surv, as_surv
 from semistruct.terms import ResponseCall
 
-__all__ = ["as_censored", "censored_call", "survival_frame"]
+__all__ = ["as_censored", "censored_call", "hazard_frame", "survival_frame"]
+
+
+_TINY = 1e-6  # below, the digits of 1 - F(t) are few
 
 
 def as_censored(y: Any) -> Surv | Interval | None:
@@ -42,3 +45,16 @@ def survival_frame(family: Family, eta: torch.Tensor, times: Any, index: pd.Inde
         raise DataError(f"times must be a list of numbers, got {times!r}.")
     rows = [1 - family.cdf(eta, torch.full((len(eta),), float(t))).numpy() for t in given]
     return pd.DataFrame(np.array(rows), pd.Index(given, name="time"), index)
+
+
+def hazard_frame(family: Family, eta: torch.Tensor, times: Any, index: pd.Index) -> pd.DataFrame:
+    """``-log P(Y > t)``, where that probability is tiny by the family's own tail."""
+    survival = survival_frame(family, eta, times, index)
+    with np.errstate(divide="ignore"):
+        hazard = -np.log(survival)
+    for at, t in enumerate(survival.index):
+        tiny = np.flatnonzero(survival.iloc[at] < _TINY)
+        if tiny.size:
+            tail = family.log_sf(eta[tiny], torch.full((tiny.size,), float(t)).to(eta))
+            hazard.iloc[at, tiny] = -tail.numpy()
+    return hazard

@@ -14,7 +14,12 @@ from torch import nn
 
 from semistruct.estimators._base import SemiStructuredEstimator
 from semistruct.estimators._input import response_values
-from semistruct.estimators._lifetimes import as_censored, censored_call, survival_frame
+from semistruct.estimators._lifetimes import (
+    as_censored,
+    censored_call,
+    hazard_frame,
+    survival_frame,
+)
 from semistruct.estimators._specification import Formula, Specification
 from semistruct.evaluation.concordance import concordance_index
 from semistruct.exceptions import DataError, SpecificationError
@@ -226,7 +231,8 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
 
     def predict_cumulative_hazard(self, X: Any, times: Any) -> pd.DataFrame:
         """Minus the logarithm of :meth:`predict_survival_function`."""
-        return -np.log(self.predict_survival_function(X, times))
+        frame = self._new_rows(X)
+        return hazard_frame(self.family_, self._eta(frame), times, frame.index)
 
     def predict_median(self, X: Any) -> pd.Series:
         """Medians of the response."""

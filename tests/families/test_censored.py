@@ -146,6 +146,14 @@ def test_accelerated_failure_times_agree_with_lifelines(rossi, family, peer):
     assert model.score(rossi, y) == pytest.approx(other.concordance_index_, abs=0.01)
 
 
+def test_the_cumulative_hazard_has_no_end(rossi):
+    model = ss.SemiStructuredRegressor("Surv(week, arrest) ~ age", family="weibull").fit(rossi)
+    shape, scale = (model.predict_params(rossi[:2])[name] for name in ("shape", "scale"))
+    hazard = model.predict_cumulative_hazard(rossi[:2], [0.0, 10.0, 5000.0])
+    for t in hazard.index:
+        np.testing.assert_allclose(hazard.loc[t], (t / scale) ** shape, rtol=1e-6)
+
+
 def test_delayed_entry_agrees_with_lifelines(rossi):
     table = rossi.assign(start=np.where(rossi["week"] > 8, rossi.index % 6, 0.0))
     other = WeibullAFTFitter().fit(
