@@ -6,13 +6,13 @@ from semistruct.estimators.comparison import anova, check_basis, concurvity
 from semistruct.estimators.cox import CoxPH
 from semistruct.estimators.discrete_hazard import DiscreteHazard
 from semistruct.estimators.early_fusion import EarlyFusion
-from semistruct.estimators.image_features import ImageFeatures
+from semistruct.estimators.features.image_features import ImageFeatures
 from semistruct.estimators.late_fusion import LateFusion
 from semistruct.estimators.pamm import PAMM
 from semistruct.estimators.regressor import SemiStructuredRegressor
 from semistruct.estimators.transitions import transition_probabilities
 from semistruct.estimators.two_stage import TwoStage
-from semistruct.estimators.wrappers import wrap
+from semistruct.estimators.wrappers.wrap import wrap
 
 __all__ = [
     "PAMM",

@@ -14,6 +14,7 @@ from torch import nn
 
 from semistruct._validation import check_length, check_sample_weight
 from semistruct.estimators._fit import FitOptions, fit_model
+from semistruct.estimators._fitting import WholeFit
 from semistruct.estimators._inference import InferenceMixin
 from semistruct.estimators._input import as_table, complete_rows
 from semistruct.estimators._reporting import by_term
@@ -31,7 +32,7 @@ from semistruct.terms import ResponseCall
 __all__ = ["SemiStructuredEstimator"]
 
 
-class SemiStructuredEstimator(InferenceMixin, BaseEstimator):
+class SemiStructuredEstimator(WholeFit, InferenceMixin, BaseEstimator):
     """A model with additive and deep terms and one likelihood."""
 
     formula: Formula | Mapping[str, Formula]
@@ -63,13 +64,7 @@ class SemiStructuredEstimator(InferenceMixin, BaseEstimator):
         DataError
             If the table or the response cannot be used. The estimator is then not fitted.
         """
-        self._forget()
-        try:
-            self._fit(X, y, sample_weight, groups)
-        except BaseException:
-            self._forget()
-            raise
-        return self
+        return self._fit_whole(X, y, sample_weight, groups)
 
     @abstractmethod
     def _objective(self) -> Objective:
@@ -193,7 +188,3 @@ class SemiStructuredEstimator(InferenceMixin, BaseEstimator):
         if isinstance(X, pd.DataFrame) and self.formula is not None:
             return as_table(self, X, reset=False, every_column=False)
         return as_table(self, X, reset=False)
-
-    def _forget(self) -> None:
-        for name in [name for name in vars(self) if name.endswith("_")]:
-            delattr(self, name)

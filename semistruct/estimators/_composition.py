@@ -12,6 +12,7 @@ from lifelines.fitters import RegressionFitter
 from sklearn.base import BaseEstimator
 from sklearn.utils import ClassifierTags, RegressorTags, Tags
 
+from semistruct.estimators._fitting import WholeFit
 from semistruct.exceptions import SpecificationError
 
 __all__ = ["Composition", "Kind", "nested_params", "set_nested"]
@@ -60,7 +61,7 @@ def set_nested(part: Any, params: Mapping[str, Any]) -> None:
         part.set_params(**params)
 
 
-class Composition(BaseEstimator):
+class Composition(WholeFit, BaseEstimator):
     """An estimator whose parts have names: ``composition.set_params(table__alpha=1.0)``.
 
     Class attributes
@@ -92,17 +93,7 @@ class Composition(BaseEstimator):
         DataError
             If the table or the response cannot be used. The estimator is then not fitted.
         """
-        self._forget()
-        try:
-            self._fit(X, y, sample_weight, groups)
-        except BaseException:
-            self._forget()
-            raise
-        return self
-
-    @abstractmethod
-    def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
-        """Fit, leaving attributes that end in an underscore."""
+        return self._fit_whole(X, y, sample_weight, groups)
 
     @abstractmethod
     def _kind(self) -> Kind:
@@ -192,7 +183,3 @@ class Composition(BaseEstimator):
             tags.estimator_type, tags.regressor_tags = kind, RegressorTags()
         tags.target_tags.required = True
         return tags
-
-    def _forget(self) -> None:
-        for name in [name for name in vars(self) if name.endswith("_")]:
-            delattr(self, name)

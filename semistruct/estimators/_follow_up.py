@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -14,24 +14,29 @@ from semistruct.exceptions import (
     SpecificationError,
     UnsupportedCombinationError,
 )
-from semistruct.responses import Surv
+from semistruct.responses import Interval, Surv
 from semistruct.terms import ResponseCall
 
-__all__ = ["called_response", "checked_times", "group_codes", "warn_beyond"]
+__all__ = ["called_response", "checked_times", "group_codes", "response_of_call", "warn_beyond"]
 
 
-def called_response(call: ResponseCall, frame: pd.DataFrame) -> Surv:
-    """The follow-up that ``Surv(time, event, entry=start)`` makes of columns of the table."""
-    if call.name != "Surv":
-        raise UnsupportedCombinationError(
-            f"the response of a survival model must be Surv(...), got {call.name}(...)."
-        )
+def response_of_call(call: ResponseCall, frame: pd.DataFrame) -> Surv | Interval:
+    """What ``Surv(time, event, entry=start)`` or ``Interval(lower, upper)`` makes of columns."""
     for name in call.variables:
         if name not in frame.columns:
             raise DataError(f"the table has no column {name!r}, which the response names.")
     keywords = {key: frame[name].to_numpy() for key, name in call.keywords}
     columns = [frame[name].to_numpy() for name in call.columns]
-    return Surv(*columns, **keywords)
+    return (Surv if call.name == "Surv" else Interval)(*columns, **keywords)
+
+
+def called_response(call: ResponseCall, frame: pd.DataFrame) -> Surv:
+    """The follow-up that the formula of a survival model names."""
+    if call.name != "Surv":
+        raise UnsupportedCombinationError(
+            f"the response of a survival model must be Surv(...), got {call.name}(...)."
+        )
+    return cast(Surv, response_of_call(call, frame))
 
 
 def group_codes(X: Any, by: Any, n: int) -> tuple[pd.Index, np.ndarray]:
@@ -52,11 +57,12 @@ def group_codes(X: Any, by: Any, n: int) -> tuple[pd.Index, np.ndarray]:
     return pd.Index(values.categories), np.asarray(values.codes, dtype=int)
 
 
-def checked_times(times: Any) -> np.ndarray:
-    """Times ``(m,)`` as an array; refuse what is none."""
+def checked_times(times: Any, lowest: float = 0.0) -> np.ndarray:
+    """Times ``(m,)`` as an array; refuse what is none or below ``lowest``."""
     grid = np.atleast_1d(np.asarray(times, dtype=float))
-    if grid.ndim != 1 or not np.isfinite(grid).all() or (grid < 0).any():
-        raise SpecificationError(f"times must be finite numbers, not negative; got {times!r}.")
+    if grid.ndim != 1 or not np.isfinite(grid).all() or (grid < lowest).any():
+        bound = ", not negative" if lowest == 0 else ""
+        raise SpecificationError(f"times must be finite numbers{bound}; got {times!r}.")
     return grid
 
 

@@ -16,7 +16,15 @@ from sklearn.utils.validation import _check_feature_names, validate_data
 from semistruct._validation import check_length
 from semistruct.exceptions import DataError, DataWarning, SpecificationError
 
-__all__ = ["as_table", "complete_rows", "resolve_device", "response_values"]
+__all__ = [
+    "as_table",
+    "central_levels",
+    "complete_rows",
+    "quantile_levels",
+    "resolve_device",
+    "response_columns",
+    "response_values",
+]
 
 
 def as_table(
@@ -85,6 +93,30 @@ def response_values(y: Any, n: int) -> np.ndarray:
     return np.require(values, requirements="W")  # torch warns of memory it may not write to
 
 
+def response_columns(y: Any, n: int) -> np.ndarray:
+    """A response of several columns as an array ``(n, D)``."""
+    if y is None:
+        return response_values(y, n)
+    values = np.asarray(y)
+    check_length(n, values, "y")
+    return np.require(values, requirements="W")
+
+
+def quantile_levels(q: float | list[float]) -> np.ndarray:
+    """Levels ``(m,)`` strictly between 0 and 1; refuse others."""
+    levels = np.atleast_1d(np.asarray(q, dtype=float))
+    if levels.ndim != 1 or not ((levels > 0) & (levels < 1)).all():
+        raise SpecificationError(f"quantile levels must lie between 0 and 1, got {q!r}.")
+    return levels
+
+
+def central_levels(level: float) -> list[float]:
+    """The levels of the ends of a central interval."""
+    if not 0 < level < 1:
+        raise SpecificationError(f"level must lie between 0 and 1, got {level!r}.")
+    return [(1 - level) / 2, (1 + level) / 2]
+
+
 def complete_rows(frame: pd.DataFrame, columns: Sequence[str], y: np.ndarray | None) -> np.ndarray:
     """Positions of the rows with no missing value in ``columns`` or ``y``; warns of the others.
 
@@ -93,7 +125,9 @@ def complete_rows(frame: pd.DataFrame, columns: Sequence[str], y: np.ndarray | N
     DataError
         If no row is complete.
     """
-    incomplete = np.zeros(len(frame), bool) if y is None else np.array(pd.isna(y), dtype=bool)
+    incomplete = np.zeros(len(frame), bool)
+    if y is not None:
+        incomplete |= np.asarray(pd.isna(y), dtype=bool).reshape(len(frame), -1).any(axis=1)
     for name in columns:
         if name in frame.columns:
             incomplete |= frame[name].isna().to_numpy()

@@ -8,14 +8,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from semistruct.estimators._follow_up import called_response
-from semistruct.exceptions import DataError
+from semistruct.estimators._follow_up import checked_times
 from semistruct.families import Family
 from semistruct.responses import Interval, Surv, as_surv
-from semistruct.terms import ResponseCall
 
-__all__ = ["as_censored", "censored_call", "hazard_frame", "survival_frame"]
-
+__all__ = ["as_censored", "hazard_frame", "survival_frame"]
 
 _TINY = 1e-6  # below, the digits of 1 - F(t) are few
 
@@ -28,22 +25,10 @@ def as_censored(y: Any) -> Surv | Interval | None:
     return None if fields is None else as_surv(y)
 
 
-def censored_call(call: ResponseCall, frame: pd.DataFrame) -> Surv | Interval:
-    """The response that ``Surv(time, event)`` or ``Interval(lower, upper)`` makes of columns."""
-    if call.name == "Surv":
-        return called_response(call, frame)
-    for name in call.variables:
-        if name not in frame.columns:
-            raise DataError(f"the table has no column {name!r}, which the response names.")
-    return Interval(*(frame[name].to_numpy() for name in call.columns))
-
-
 def survival_frame(family: Family, eta: torch.Tensor, times: Any, index: pd.Index) -> pd.DataFrame:
     """``P(Y > t)`` with times as rows and subjects as columns, as lifelines has it."""
-    given = np.atleast_1d(np.asarray(times, dtype=float))
-    if given.ndim != 1 or not given.size or np.isnan(given).any():
-        raise DataError(f"times must be a list of numbers, got {times!r}.")
-    rows = [1 - family.cdf(eta, torch.full((len(eta),), float(t))).numpy() for t in given]
+    given = checked_times(times, lowest=-np.inf)
+    rows = [1 - family.cdf(eta, torch.full((len(eta),), float(t)).to(eta)).numpy() for t in given]
     return pd.DataFrame(np.array(rows), pd.Index(given, name="time"), index)
 
 

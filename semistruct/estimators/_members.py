@@ -20,9 +20,9 @@ from semistruct.estimators._base import SemiStructuredEstimator
 from semistruct.estimators._composition import Composition, Kind, nested_params
 from semistruct.estimators._follow_up import checked_times
 from semistruct.estimators._survival import SurvivalEstimator
-from semistruct.estimators.image_features import ImageFeatures
-from semistruct.estimators.lifelines_model import LifelinesModel
-from semistruct.estimators.wrappers import wrap
+from semistruct.estimators.features.image_features import ImageFeatures
+from semistruct.estimators.wrappers.lifelines_model import LifelinesModel
+from semistruct.estimators.wrappers.wrap import wrap
 from semistruct.exceptions import (
     DataError,
     SemistructError,

@@ -26,7 +26,7 @@ from semistruct.estimators._members import (
     response_for,
     rows_of,
 )
-from semistruct.estimators.wrappers import wrap
+from semistruct.estimators.wrappers.wrap import wrap
 from semistruct.exceptions import DataError, SpecificationError
 from semistruct.terms.measurement import is_tensor
 

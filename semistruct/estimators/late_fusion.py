@@ -12,12 +12,7 @@ from sklearn.utils.metaestimators import available_if
 
 from semistruct._validation import check_length, check_sample_weight
 from semistruct.estimators._composition import Composition, Kind
-from semistruct.estimators._cross_predictions import fold_pairs, shared_rows
-from semistruct.estimators._foreign import one_cause
-from semistruct.estimators._fused_predictions import FusedPredictions
-from semistruct.estimators._heads import ClassHead, Combine, NumberHead, RiskHead, flat
 from semistruct.estimators._input import as_table, response_values
-from semistruct.estimators._late_options import check_combine, given_weights, seen_columns
 from semistruct.estimators._members import (
     fit_model_of_any_kind,
     fresh,
@@ -25,6 +20,11 @@ from semistruct.estimators._members import (
     named_failure,
     rows_of,
 )
+from semistruct.estimators.late.cross_predictions import fold_pairs, shared_rows
+from semistruct.estimators.late.heads import ClassHead, Combine, NumberHead, RiskHead, flat
+from semistruct.estimators.late.options import check_combine, given_weights, seen_columns
+from semistruct.estimators.late.predictions import FusedPredictions
+from semistruct.estimators.wrappers.foreign import one_cause
 from semistruct.evaluation.concordance import concordance_index
 from semistruct.exceptions import DataError, UnsupportedCombinationError
 from semistruct.responses import Surv, as_surv

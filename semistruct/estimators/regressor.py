@@ -13,16 +13,17 @@ from sklearn.utils import check_random_state
 from torch import nn
 
 from semistruct.estimators._base import SemiStructuredEstimator
-from semistruct.estimators._input import response_values
-from semistruct.estimators._lifetimes import (
-    as_censored,
-    censored_call,
-    hazard_frame,
-    survival_frame,
+from semistruct.estimators._follow_up import response_of_call
+from semistruct.estimators._input import (
+    central_levels,
+    quantile_levels,
+    response_columns,
+    response_values,
 )
+from semistruct.estimators._lifetimes import as_censored, hazard_frame, survival_frame
 from semistruct.estimators._specification import Formula, Specification
 from semistruct.evaluation.concordance import concordance_index
-from semistruct.exceptions import DataError, SpecificationError
+from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
 from semistruct.families import Censored, Family, Objective, resolve_family
 from semistruct.responses import Interval
 from semistruct.terms import ResponseCall
@@ -41,7 +42,8 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         linear and every image column a ``cnn``.
     family : str or Family
         Distribution of the response: ``"normal"``, ``"lognormal"``, ``"gamma"``, ``"poisson"``,
-        ``"bernoulli"``, or an instance with other links.
+        ``"bernoulli"``, or an instance with other links. With ``"dirichlet"`` and
+        ``"multivariate_normal"`` the response has several columns.
     encoders : mapping of str to torch.nn.Module, optional
         Networks of your own by the names used in the formula. They are copied, never changed.
     share_encoders : bool
@@ -168,7 +170,7 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         self.random_state = random_state
 
     def predict(self, X: Any) -> np.ndarray:
-        """Mean of the response, ``(n,)``."""
+        """Mean of the response, ``(n,)``; with D columns ``(n, D)``."""
         eta = self._eta(self._new_rows(X))
         return self.family_.mean(eta).numpy()
 
@@ -191,10 +193,9 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         -------
         (n,) array for one level, DataFrame with a column per level otherwise.
         """
-        levels = np.atleast_1d(np.asarray(q, dtype=float))
-        if levels.ndim != 1 or not ((levels > 0) & (levels < 1)).all():
-            raise SpecificationError(f"quantile levels must lie between 0 and 1, got {q!r}.")
+        levels = quantile_levels(q)
         frame = self._new_rows(X)
+        self._require_one_column("quantiles")
         values = self.family_.quantile(self._eta(frame), torch.from_numpy(levels)[:, None]).numpy()
         if np.ndim(q) == 0:
             return values[0]
@@ -208,9 +209,7 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         It covers the response given the estimated parameters; the uncertainty of the parameters
         is not added. The scale is estimated from rows the networks had not seen.
         """
-        if not 0 < level < 1:
-            raise SpecificationError(f"level must lie between 0 and 1, got {level!r}.")
-        table = self.predict_quantile(X, [(1 - level) / 2, (1 + level) / 2])
+        table = self.predict_quantile(X, central_levels(level))
         return table.set_axis(["lower", "upper"], axis=1)
 
     def sample(self, X: Any, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
@@ -227,11 +226,13 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         failure time model.
         """
         frame = self._new_rows(X)
+        self._require_one_column("survival functions")
         return survival_frame(self.family_, self._eta(frame), times, frame.index)
 
     def predict_cumulative_hazard(self, X: Any, times: Any) -> pd.DataFrame:
         """Minus the logarithm of :meth:`predict_survival_function`."""
         frame = self._new_rows(X)
+        self._require_one_column("hazards")
         return hazard_frame(self.family_, self._eta(frame), times, frame.index)
 
     def predict_median(self, X: Any) -> pd.Series:
@@ -278,7 +279,8 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
     def _values(self, y: Any, n: int) -> Any:
         censored = as_censored(y)
         if censored is None:
-            return response_values(y, n)
+            several = self._objective().columns > 1
+            return response_columns(y, n) if several else response_values(y, n)
         if len(censored) != n:
             raise DataError(f"y has {len(censored)} rows and the table {n}.")
         return censored
@@ -296,7 +298,7 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
                 "out."
             )
         if isinstance(left, ResponseCall):
-            return censored_call(left, frame), str(left)
+            return response_of_call(left, frame), str(left)
         if left is not None:
             if left not in frame.columns:
                 raise DataError(f"the table has no column {left!r}, which the formula names.")
@@ -312,6 +314,13 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         if isinstance(objective, Censored):
             objective.require_information(encoded)
         return encoded
+
+    def _require_one_column(self, what: str) -> None:
+        if self.family_.columns > 1:
+            raise UnsupportedCombinationError(
+                f"{what} are of a response of one column, and this one has "
+                f"{self.family_.columns}; use predict_params(), or compute them from sample()."
+            )
 
     def _eta(self, frame: pd.DataFrame) -> torch.Tensor:
         return torch.from_numpy(self.fit_.eta(frame, self._device()))

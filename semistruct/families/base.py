@@ -53,6 +53,14 @@ class RowCurvature(Curvature):
 
     w: np.ndarray
 
+    @classmethod
+    def of(cls, information: Tensor, sample_weight: Tensor | None) -> RowCurvature:
+        """From minus the second derivatives ``(n, K, K)`` of the rows and their weights."""
+        w = information.detach().double()
+        if sample_weight is not None:
+            w = w * sample_weight.to(w)[..., None, None]
+        return cls(w.cpu().numpy())
+
     def gram(self, blocks: Sequence[Any]) -> np.ndarray:
         sizes = [block.shape[1] for block in blocks]
         ends = np.cumsum([0, *sizes])
@@ -172,6 +180,11 @@ class Family(Objective):
 
     separable: ClassVar[bool] = True
     discrete: ClassVar[bool] = False
+
+    @property
+    def columns(self) -> int:
+        """Number D of columns of the response."""
+        return 1
 
     @property
     @abstractmethod

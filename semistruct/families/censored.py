@@ -202,10 +202,7 @@ class Censored(Family):
         sample_weight: Tensor | None = None,
         kind: CurvatureKind = "observed",
     ) -> RowCurvature:
-        w = self.row_information(eta, y, kind).detach().double()
-        if sample_weight is not None:
-            w = w * sample_weight.to(w)[..., None, None]
-        return RowCurvature(w.cpu().numpy())
+        return RowCurvature.of(self.row_information(eta, y, kind), sample_weight)
 
     def initial_eta(self, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """The family's start at the middle of every interval, or at its finite end."""

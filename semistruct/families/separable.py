@@ -112,10 +112,7 @@ class SeparableFamily(Family):
         sample_weight: Tensor | None = None,
         kind: CurvatureKind = "observed",
     ) -> RowCurvature:
-        w = self.row_information(eta, y, kind).detach().double()
-        if sample_weight is not None:
-            w = w * sample_weight.to(w)[..., None, None]
-        return RowCurvature(w.cpu().numpy())
+        return RowCurvature.of(self.row_information(eta, y, kind), sample_weight)
 
     def initial_eta(self, y: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         weight = torch.ones_like(y) if sample_weight is None else sample_weight.to(y)

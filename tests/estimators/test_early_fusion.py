@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import semistruct as ss
 from semistruct.estimators.early_fusion import EarlyFusion
-from semistruct.estimators.image_features import ImageFeatures
+from semistruct.estimators.features.image_features import ImageFeatures
 
 SAME = 1e-8  # the same columns in another table
 

@@ -31,15 +31,15 @@ from sklearn.utils.estimator_checks import check_estimator
 from sklearn.utils.validation import check_is_fitted
 
 import semistruct as ss
-from semistruct.estimators._combination import (
+from semistruct.estimators.late.combination import (
     cox_weights,
     fit_logistic_pool,
     mean_rank,
     simplex_weights,
     votes,
 )
-from semistruct.estimators._cross_predictions import fold_pairs, shared_rows
-from semistruct.estimators._mixture import mixture_cdf, mixture_quantile
+from semistruct.estimators.late.cross_predictions import fold_pairs, shared_rows
+from semistruct.estimators.late.mixture import mixture_cdf, mixture_quantile
 from semistruct.estimators.late_fusion import LateFusion
 from semistruct.families import resolve_family
 

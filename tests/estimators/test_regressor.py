@@ -503,3 +503,29 @@ def test_the_global_generators_are_left_alone(table):
     model = fit("s(x) + z", table, random_state=0)
     model.sample(table, 2, random_state=0)
     model.summary()
+
+
+def test_a_response_of_several_columns():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=300)})
+    mean = np.column_stack([frame["x"], 1 - 2 * frame["x"]])
+    y = pd.DataFrame(mean + rng.multivariate_normal([0, 0], [[1.0, 0.6], [0.6, 1.0]], 300))
+    model = SemiStructuredRegressor({"loc_1": "x", "loc_2": "x"}, family="multivariate_normal")
+    model.fit(frame, y)
+    assert model.predict(frame).shape == (300, 2)
+    for k in (1, 2):
+        peer = sm.OLS(y.iloc[:, k - 1], sm.add_constant(frame)).fit()
+        np.testing.assert_allclose(model.params[f"loc_{k}"], peer.params, rtol=1e-5)
+    assert model.log_prob(frame, y).sum() == pytest.approx(model.loglik_)
+    assert model.sample(frame, 3, random_state=0).shape == (3, 300, 2)
+    for refused in (model.predict_quantile, model.predict_interval):
+        with pytest.raises(ss.UnsupportedCombinationError, match="one column"):
+            refused(frame)
+    gaps = y.copy()
+    gaps.iloc[3, 1] = np.nan
+    with pytest.raises(ss.DataError, match="row 3, column 1"):
+        model.fit(frame, gaps)
+    with pytest.warns(ss.DataWarning, match="1 of 300 rows"):
+        model.set_params(missing="drop").fit(frame, gaps)
+    with pytest.raises(ss.DataError, match="2 columns"):
+        model.fit(frame, y[0])

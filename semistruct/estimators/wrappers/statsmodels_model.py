@@ -15,8 +15,8 @@ from statsmodels.genmod.generalized_linear_model import GLM
 from statsmodels.regression.linear_model import OLS, WLS
 
 from semistruct._validation import check_sample_weight
-from semistruct.estimators._foreign import tabular, tagged, two_classes
 from semistruct.estimators._input import as_table, response_values
+from semistruct.estimators.wrappers.foreign import tabular, tagged, two_classes
 from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
 
 __all__ = ["StatsmodelsModel"]

@@ -12,8 +12,8 @@ from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.linear_model import Ridge
 
 import semistruct as ss
-from semistruct.estimators.lifelines_model import LifelinesModel
-from semistruct.estimators.wrappers import wrap
+from semistruct.estimators.wrappers.lifelines_model import LifelinesModel
+from semistruct.estimators.wrappers.wrap import wrap
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from semistruct.estimators._composition import Kind
 from semistruct.estimators._follow_up import checked_times
-from semistruct.estimators._heads import Combine
-from semistruct.estimators._input import as_table
+from semistruct.estimators._input import as_table, central_levels, quantile_levels
 from semistruct.estimators._members import (
     located,
     named_failure,
@@ -22,9 +21,10 @@ from semistruct.estimators._members import (
     risk_of,
     survival_curves_of,
 )
-from semistruct.estimators._mixture import mixture_log_prob, mixture_quantile
+from semistruct.estimators.late.heads import Combine
+from semistruct.estimators.late.mixture import mixture_log_prob, mixture_quantile
 from semistruct.estimators.regressor import SemiStructuredRegressor
-from semistruct.exceptions import DataError, SpecificationError
+from semistruct.exceptions import DataError
 
 __all__ = ["FusedPredictions"]
 
@@ -66,9 +66,7 @@ class FusedPredictions:
         -------
         (n,) array for one level, DataFrame with a column per level otherwise.
         """
-        levels = np.atleast_1d(np.asarray(q, dtype=float))
-        if levels.ndim != 1 or not ((levels > 0) & (levels < 1)).all():
-            raise SpecificationError(f"quantile levels must lie between 0 and 1, got {q!r}.")
+        levels = quantile_levels(q)
         frame = self._new_rows(X)
         families, etas = [], []
         for name in self.members_:
@@ -84,9 +82,7 @@ class FusedPredictions:
     @available_if(_is_mixture)
     def predict_interval(self, X: Any, level: float = 0.9) -> pd.DataFrame:
         """Central interval of the mixture: columns ``lower`` and ``upper``."""
-        if not 0 < level < 1:
-            raise SpecificationError(f"level must lie between 0 and 1, got {level!r}.")
-        table = self.predict_quantile(X, [(1 - level) / 2, (1 + level) / 2])
+        table = self.predict_quantile(X, central_levels(level))
         return table.set_axis(["lower", "upper"], axis=1)
 
     @available_if(_is_mixture)

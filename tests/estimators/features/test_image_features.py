@@ -20,9 +20,9 @@ from sklearn.pipeline import make_pipeline
 from torch import nn
 
 import semistruct as ss
-from semistruct.estimators._autoencoder import AutoEncoder
-from semistruct.estimators._feature_cache import FeatureCache, module_key
-from semistruct.estimators.image_features import ImageFeatures
+from semistruct.estimators.features.autoencoder import AutoEncoder
+from semistruct.estimators.features.cache import FeatureCache, module_key
+from semistruct.estimators.features.image_features import ImageFeatures
 
 EXACT = 1e-10  # the same double precision arithmetic in another order
 SINGLE = 1e-5  # networks are float32

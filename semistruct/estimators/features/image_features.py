@@ -15,8 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from semistruct._validation import is_positive_whole
-from semistruct.estimators._autoencoder import fit_autoencoder
-from semistruct.estimators._extractors import (
+from semistruct.estimators._input import resolve_device
+from semistruct.estimators.features.autoencoder import fit_autoencoder
+from semistruct.estimators.features.extractors import (
     AutoEncoderExtractor,
     Extractor,
     PixelExtractor,
@@ -24,8 +25,7 @@ from semistruct.estimators._extractors import (
     pretrained_network,
     read_features,
 )
-from semistruct.estimators._input import resolve_device
-from semistruct.estimators._pictures import PictureReader, distinct_rows, tensor_column
+from semistruct.estimators.features.pictures import PictureReader, distinct_rows, tensor_column
 from semistruct.exceptions import DataError, SpecificationError
 
 __all__ = ["ImageFeatures"]

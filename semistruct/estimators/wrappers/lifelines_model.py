@@ -14,8 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from semistruct._validation import check_sample_weight
 from semistruct.estimators._follow_up import checked_times
-from semistruct.estimators._foreign import one_cause, tabular
 from semistruct.estimators._input import as_table
+from semistruct.estimators.wrappers.foreign import one_cause, tabular
 from semistruct.evaluation.concordance import concordance_index
 from semistruct.exceptions import DataError
 from semistruct.responses import as_surv

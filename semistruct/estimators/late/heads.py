@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from semistruct.estimators._combination import (
+from semistruct.estimators.cox import CoxPH
+from semistruct.estimators.late.combination import (
     LogisticPool,
     cox_weights,
     fit_logistic_pool,
@@ -17,7 +18,6 @@ from semistruct.estimators._combination import (
     votes,
     weighted_quantile,
 )
-from semistruct.estimators.cox import CoxPH
 from semistruct.responses import Surv
 
 __all__ = ["ClassHead", "Combine", "NumberHead", "RiskHead", "flat"]

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from semistruct.encoders import ModuleEncoder
-from semistruct.estimators._autoencoder import AutoEncoder
-from semistruct.estimators._feature_cache import FEATURES, module_key
-from semistruct.estimators._pictures import PictureReader, distinct_rows
+from semistruct.estimators.features.autoencoder import AutoEncoder
+from semistruct.estimators.features.cache import FEATURES, module_key
+from semistruct.estimators.features.pictures import PictureReader, distinct_rows
 from semistruct.exceptions import DataError, SpecificationError
 
 __all__ = [

@@ -15,8 +15,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from semistruct._validation import check_sample_weight
-from semistruct.estimators._foreign import tagged, two_classes
 from semistruct.estimators._input import as_table, response_values
+from semistruct.estimators.wrappers.foreign import tagged, two_classes
 from semistruct.terms.measurement import tabular_columns
 from semistruct.terms.reading import numeric_columns
 

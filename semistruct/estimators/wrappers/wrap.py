@@ -7,9 +7,9 @@ from typing import Any
 from lifelines.fitters import RegressionFitter
 from pygam.pygam import GAM
 
-from semistruct.estimators.lifelines_model import LifelinesModel
-from semistruct.estimators.pygam_model import PyGAMModel
-from semistruct.estimators.statsmodels_model import StatsmodelsModel
+from semistruct.estimators.wrappers.lifelines_model import LifelinesModel
+from semistruct.estimators.wrappers.pygam_model import PyGAMModel
+from semistruct.estimators.wrappers.statsmodels_model import StatsmodelsModel
 from semistruct.exceptions import SpecificationError
 
 __all__ = ["wrap"]
@@ -24,9 +24,9 @@ def wrap(model: Any, formula: str | None = None, **options: Any) -> Any:
     formula : str, optional
         For statsmodels: ``wrap(smf.glm, "y ~ age", options={"family": ...})``.
     **options
-        Of :class:`~semistruct.estimators.lifelines_model.LifelinesModel`,
-        :class:`~semistruct.estimators.pygam_model.PyGAMModel` or
-        :class:`~semistruct.estimators.statsmodels_model.StatsmodelsModel`.
+        Of :class:`~semistruct.estimators.wrappers.lifelines_model.LifelinesModel`,
+        :class:`~semistruct.estimators.wrappers.pygam_model.PyGAMModel` or
+        :class:`~semistruct.estimators.wrappers.statsmodels_model.StatsmodelsModel`.
 
     Returns
     -------

@@ -1,0 +1,1 @@
+"""Columns of pictures as columns of numbers."""

@@ -1,0 +1,1 @@
+"""What late fusion is made of: unseen predictions, weights, combined predictions."""
