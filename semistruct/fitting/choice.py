@@ -9,6 +9,7 @@ import numpy as np
 
 from semistruct.fitting.augmented import take_rows
 from semistruct.fitting.members import Course, DeepProblem
+from semistruct.fitting.structured import StructuredProblem
 
 __all__ = ["ChosenEpochs", "choose_epochs"]
 
@@ -98,7 +99,8 @@ def _losses(
     start = problem.start.eta[rows]
     found = np.zeros((n_parts, len(epochs), len(_SHARES)))
     for e, epoch in enumerate(epochs):
-        eta = np.mean([_predictor(problem, course, rows, epoch) for course in courses], axis=0)
+        predictors = [_predictor(problem, held_out, course, rows, epoch) for course in courses]
+        eta = np.mean(predictors, axis=0)
         for j, share in enumerate(_SHARES):
             between = start + share * (eta - start)
             for number, bound in bounds.items():
@@ -107,15 +109,19 @@ def _losses(
     return found
 
 
-def _predictor(problem: DeepProblem, course: Course, rows: np.ndarray, epoch: int) -> np.ndarray:
+def _predictor(
+    problem: DeepProblem,
+    held_out: StructuredProblem,
+    course: Course,
+    rows: np.ndarray,
+    epoch: int,
+) -> np.ndarray:
     """Predictors ``(m, K)`` of held-out rows at an epoch."""
     at = course.round_of(epoch)
     scores = problem.spread(course.scores[at], problem.units(rows), rows)
-    eta = problem.structured.offset[rows].copy()
-    for k, (block, own) in enumerate(
-        zip(problem.structured.blocks, problem.start.slices, strict=True)
-    ):
-        eta[:, k] += block.take(rows).matvec(course.beta[at, own])
+    eta = held_out.offset.copy()
+    for k, (block, own) in enumerate(zip(held_out.blocks, problem.start.slices, strict=True)):
+        eta[:, k] += block.matvec(course.beta[at, own])
     for t, slot in enumerate(problem.blueprint.slots):
         eta[:, slot.param] += scores[:, t]
     return eta
