@@ -14,7 +14,8 @@ from torch import nn
 from semistruct.encoders import Augmentation, Encoder, FeatureEncoder, build_encoder
 from semistruct.fusion import build_fusion
 from semistruct.modalities import Modality, Reader
-from semistruct.network import SemiStructuredNet, TermNetwork
+from semistruct.network import SemiStructuredNet
+from semistruct.term_network import TermNetwork
 from semistruct.terms import Basis, DeepTerm
 
 __all__ = ["SCALING_ROWS", "InputPlan", "NetworkBlueprint", "Slot", "TermPlan", "row_weights"]

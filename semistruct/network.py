@@ -1,91 +1,20 @@
-"""The network of a model: encoders, fusion, and one linear score per deep term."""
+"""The network of a model: the networks of its deep terms, and one linear score for each use."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semistruct.encoders import Encoder
-from semistruct.fusion import LatentFusion
+from semistruct.batch import Batch
 from semistruct.modalities import Modality
+from semistruct.term_network import TermNetwork
 
-__all__ = ["Batch", "SemiStructuredNet", "TermNetwork", "predict_latents", "predict_scores"]
+__all__ = ["SemiStructuredNet", "predict_latents", "predict_scores"]
 
 _CHUNK = 64
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Inputs of some rows.
-
-    Attributes
-    ----------
-    inputs : mapping of str to (b, *shape) tensors
-    present : mapping of str to (b,) bool tensors
-        Which rows have the modality.
-    """
-
-    inputs: Mapping[str, Tensor]
-    present: Mapping[str, Tensor]
-
-    @classmethod
-    def read(
-        cls,
-        modalities: Mapping[str, Modality],
-        rows: np.ndarray,
-        device: torch.device | str = "cpu",
-    ) -> Batch:
-        """The given rows of every modality on ``device``."""
-        inputs = {name: modality.batch(rows, device) for name, modality in modalities.items()}
-        present = {
-            name: torch.from_numpy(modality.present[rows]).to(device)
-            for name, modality in modalities.items()
-        }
-        return cls(inputs, present)
-
-
-class TermNetwork(nn.Module):
-    """One deep term: an encoder for every input, and their fusion where there are several.
-
-    Parameters
-    ----------
-    inputs : sequence of str
-        Names of the inputs, as in :class:`Batch`.
-    encoders : sequence of Encoder
-        One per input.
-    fusion : LatentFusion, optional
-        Needed where there is more than one input; it knows the inputs by these names.
-    """
-
-    def __init__(
-        self,
-        inputs: Sequence[str],
-        encoders: Sequence[Encoder],
-        fusion: LatentFusion | None = None,
-    ) -> None:
-        super().__init__()
-        self.inputs = tuple(inputs)
-        self.encoders = nn.ModuleList(encoders)
-        self.fusion = fusion
-        self.latent_dim = encoders[0].latent_dim if fusion is None else fusion.latent_dim
-
-    def present(self, batch: Batch) -> Tensor:
-        """Rows ``(b,)`` that have at least one of the inputs."""
-        return torch.stack([batch.present[name] for name in self.inputs]).any(0)
-
-    def forward(self, batch: Batch) -> Tensor:
-        """Latent features ``(b, latent_dim)``."""
-        latents = {
-            name: encoder(batch.inputs[name])
-            for name, encoder in zip(self.inputs, self.encoders, strict=True)
-        }
-        if self.fusion is None:
-            return latents[self.inputs[0]]
-        return self.fusion(latents, {name: batch.present[name] for name in self.inputs})
 
 
 class SemiStructuredNet(nn.Module):

@@ -37,6 +37,8 @@ LEVELS = {
     "orthogonalization": 3,
     "modalities": 4,
     "predictor": 4,
+    "batch": 4,
+    "term_network": 4,
     "network": 4,
     "blueprint": 4,
     "fitting": 5,

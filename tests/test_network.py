@@ -6,16 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from semistruct.batch import Batch
 from semistruct.encoders import build_encoder
 from semistruct.fusion import FUSIONS
 from semistruct.modalities import Modality
-from semistruct.network import (
-    Batch,
-    SemiStructuredNet,
-    TermNetwork,
-    predict_latents,
-    predict_scores,
-)
+from semistruct.network import SemiStructuredNet, predict_latents, predict_scores
+from semistruct.term_network import TermNetwork
 
 SINGLE = 1e-5  # float32, sums in another order
 

@@ -10,9 +10,10 @@ import torch
 from scipy.linalg import solve_triangular
 from torch import Tensor, nn
 
+from semistruct.batch import Batch
 from semistruct.fitting.members import DeepProblem
 from semistruct.fitting.two_pass import two_pass_backward
-from semistruct.network import Batch, SemiStructuredNet
+from semistruct.network import SemiStructuredNet
 from semistruct.terms.base import DesignBlock
 
 __all__ = ["JointModel"]
