@@ -8,6 +8,7 @@ from typing import Any
 
 from semistruct._registry import lookup
 from semistruct.exceptions import SpecificationError
+from semistruct.terms.adaptive import AdaptiveSpline
 from semistruct.terms.base import Term
 from semistruct.terms.cubic import CubicSpline, CyclicCubicSpline, ShrinkageCubicSpline
 from semistruct.terms.derivative_spline import DerivativeSpline
@@ -27,6 +28,7 @@ SMOOTHS: dict[str, type[SplineTerm | RandomEffect | MarkovField | FactorSmooth]]
     "ps": PSpline,
     "cp": CyclicPSpline,
     "bs": DerivativeSpline,
+    "ad": AdaptiveSpline,
     "cr": CubicSpline,
     "cs": ShrinkageCubicSpline,
     "cc": CyclicCubicSpline,
@@ -68,8 +70,9 @@ def s(
         see :func:`te`.
     bs : str
         Basis, one of :data:`SMOOTHS`: ``"ps"`` P-spline (default), ``"cp"`` cyclic P-spline,
-        ``"bs"`` B-spline with derivative penalty, ``"cr"`` cubic regression spline, ``"cs"`` the
-        same with shrinkage, ``"cc"`` cyclic cubic, ``"tp"`` thin plate, ``"ts"`` the same with
+        ``"bs"`` B-spline with derivative penalty, ``"ad"`` P-spline of changing
+        smoothness, ``"cr"`` cubic regression spline, ``"cs"`` the same with shrinkage,
+        ``"cc"`` cyclic cubic, ``"tp"`` thin plate, ``"ts"`` the same with
         shrinkage, ``"gp"`` Gaussian process, ``"re"`` random effect, ``"mrf"`` Markov random field
         over regions, ``"fs"`` a random curve per group, ``s(x, g, bs="fs")``.
     k : int, optional
