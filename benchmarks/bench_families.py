@@ -54,6 +54,7 @@ TRUTHS: dict[str, tuple[dict[str, Any], tuple[float, ...]]] = {
     "generalized_pareto": ({}, (2.0, 0.2)),
     "generalized_extreme_value": ({}, (1.0, 2.0, 0.15)),
     "sinh_arcsinh": ({}, (0.5, 1.5, 0.4, 0.8)),
+    "skew_normal": ({}, (0.5, 1.5, 3.0)),
     "box_cox_cole_green": ({}, (3.0, 0.3, 0.4)),
     "box_cox_t": ({}, (3.0, 0.2, 0.4, 8.0)),
     "von_mises": ({}, (0.7, 2.5)),

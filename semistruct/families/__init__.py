@@ -33,6 +33,7 @@ from semistruct.families.normal import Normal
 from semistruct.families.poisson import Poisson
 from semistruct.families.separable import SeparableFamily
 from semistruct.families.sinh_arcsinh import SinhArcsinh
+from semistruct.families.skew_normal import SkewNormal
 from semistruct.families.student_t import StudentT
 from semistruct.families.tweedie import Tweedie
 from semistruct.families.von_mises import VonMises
@@ -72,6 +73,7 @@ __all__ = [
     "GeneralizedPareto",
     "GeneralizedExtremeValue",
     "SinhArcsinh",
+    "SkewNormal",
     "BoxCoxColeGreen",
     "VonMises",
     "Binomial",
@@ -110,6 +112,7 @@ FAMILIES: dict[str, type[Family]] = {
     "generalized_pareto": GeneralizedPareto,
     "generalized_extreme_value": GeneralizedExtremeValue,
     "sinh_arcsinh": SinhArcsinh,
+    "skew_normal": SkewNormal,
     "box_cox_cole_green": BoxCoxColeGreen,
     "von_mises": VonMises,
     "binomial": Binomial,

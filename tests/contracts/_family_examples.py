@@ -36,6 +36,7 @@ from semistruct.families import (
     Normal,
     Poisson,
     SinhArcsinh,
+    SkewNormal,
     StudentT,
     Tweedie,
     VonMises,
@@ -291,6 +292,12 @@ EXAMPLES: tuple[Example, ...] = (
         GeneralizedExtremeValue(),
         ((0.3, 1.2, 0.1), (-2.0, 0.4, 0.0), (5.0, 3.0, -0.1)),
         lambda loc, scale, shape: stats.genextreme(-shape, loc, scale),
+        exact_start=False,
+    ),
+    Example(
+        SkewNormal(),
+        ((0.3, 1.2, 2.0), (-2.0, 0.4, -0.7), (5.0, 3.0, 0.0), (0.0, 1.0, 6.0)),
+        lambda loc, scale, slant: stats.skewnorm(slant, loc, scale),
         exact_start=False,
     ),
     Example(

@@ -22,6 +22,7 @@ from semistruct.families import (
     NegativeBinomial1,
     Normal,
     Poisson,
+    SkewNormal,
     StudentT,
     ZeroInflatedNegativeBinomial,
     ZeroInflatedPoisson,
@@ -44,6 +45,7 @@ CASES: list[Any] = [
     (ABDOM, "LO", Logistic(), {"loc": CURVE, "scale": "xs"}),
     (ABDOM, "TF", StudentT(), {"loc": CURVE, "scale": "xs"}),
     (ABDOM, "LOGNO", LogNormal(), {"loc": CURVE, "scale": "xs"}),
+    (ABDOM, "SN1", SkewNormal(), {"loc": CURVE, "scale": "xs"}),
     (ABDOM, "GA", Gamma(), {"mean": CURVE, "dispersion": "xs"}),
     (
         ABDOM,
