@@ -146,6 +146,10 @@ class Likelihood:
         pieces = [block.rmatvec(score[:, k]) for k, block in enumerate(self.blocks)]
         return np.concatenate(pieces) if pieces else np.zeros(0)
 
+    def gram(self, w: np.ndarray, k: int) -> np.ndarray:
+        """``X_k' diag(w) X_k``, kept for weights that differ by a factor."""
+        return self._cache.gram(w, k, k, self.blocks)
+
     def curvature(self, eta: np.ndarray, kind: CurvatureKind) -> Curvature:
         """Minus the second derivative in the predictors."""
         return self.rows.curvature(eta, kind)

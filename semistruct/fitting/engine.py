@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from semistruct.exceptions import SpecificationError
 from semistruct.families.base import BoundObjective, Objective
 from semistruct.fitting._likelihood import Dispersion, Likelihood
 from semistruct.fitting.criteria import CRITERIA, CriterionValue, SmoothingMethod
+from semistruct.fitting.least_squares import condensed
 from semistruct.fitting.newton import (
     NewtonResult,
     Point,
@@ -148,6 +150,12 @@ class Engine:
             loglik_null,
         )
 
+    @cached_property
+    def quick(self) -> Engine:
+        """The engine that gives the same numbers from fewer rows, or this one."""
+        few = condensed(self.likelihood)
+        return self if few is None else replace(self, likelihood=few)
+
     def variance(self, beta: np.ndarray) -> float:
         """``t ** power`` at ``beta``; one where no dispersion is profiled."""
         at = self.likelihood.dispersion
@@ -212,6 +220,10 @@ class Engine:
         self, sp: np.ndarray, beta: np.ndarray, rule: DispersionRule, polish: bool = False
     ) -> Settled:
         """Converge coefficients and dispersion; the reported smoothing parameters stay put."""
+        if self.quick is not self:
+            few = self.quick.settle(sp, beta, rule, polish)
+            point = self.at(few.point.beta, sp)
+            return replace(few, point=point, V=point.factor.inverse())
         point = self.at(beta, sp)
         for _ in range(20):
             newton = penalised_newton(self.likelihood, point, polish=polish)

@@ -20,6 +20,7 @@ __all__ = ["StructuredFit", "StructuredProblem", "fit_structured"]
 # A last Newton step that still moves a predictor by this much at no gain in likelihood means that
 # the maximum lies at infinity.
 _DIVERGING = 0.05
+_ROUNDING = 1e-3
 # Degrees of freedom that were asked for are met to this accuracy, in at most this many rounds.
 _DF_GAP = 1e-6
 _ROUNDS = 50
@@ -200,8 +201,8 @@ def _fit(
     n_iter, converged = 0, True
     for _ in range(_ROUNDS):
         if free.any():
-            sp, beta, steps, converged = approach(engine, sp, beta, free, max_iter, tol)
-            sp, beta, extra, better = refine(engine, sp, beta, free, method, max_iter)
+            sp, beta, steps, converged = approach(engine.quick, sp, beta, free, max_iter, tol)
+            sp, beta, extra, better = refine(engine.quick, sp, beta, free, method, max_iter)
             n_iter, converged = n_iter + steps + extra, (converged or extra > 0) and better
         settled = engine.settle(sp, beta, "edf", polish=True)
         if not targets:
@@ -235,9 +236,10 @@ def _report(
     loglik = point.loglik
     if at is not None:
         floor = engine.floor - point.beta[at.column]
-        eta = point.eta.copy()
-        eta[:, at.parameter] += solve_dispersion(likelihood, eta, degrees=0.0, floor=floor)
-        loglik = likelihood.loglik(eta)
+        quick = engine.quick.likelihood
+        eta = quick.eta(point.beta)
+        eta[:, at.parameter] += solve_dispersion(quick, eta, degrees=0.0, floor=floor)
+        loglik = quick.loglik(eta)
     eta = np.array(problem.offset, dtype=float)
     for k, (block, columns) in enumerate(zip(problem.blocks, likelihood.slices, strict=True)):
         eta[:, k] += block.matvec(point.beta[columns])
@@ -245,8 +247,9 @@ def _report(
     sp = settled.lam * variance
     none_free = np.zeros(len(engine.penalties), dtype=bool)
     rule: DispersionRule = "edf" if method == "gcv" else method
-    scored = engine.settle(sp, point.beta, rule) if at is not None else settled
-    score = engine.criterion(scored, method, none_free).score
+    quickest = engine.quick
+    scored = quickest.settle(sp, point.beta, rule) if at is not None else settled
+    score = quickest.criterion(scored, method, none_free).score
     return StructuredFit(
         beta=point.beta,
         slices=likelihood.slices,
@@ -289,6 +292,8 @@ def _warn(engine: Engine, problem: StructuredProblem, settled: Settled, fit: Str
         return
     step = point.step()
     moves = np.abs(engine.likelihood.direction(step)).max(axis=0, initial=0.0)
+    # In large units rounding moves a predictor by a small share of its range, which means nothing.
+    moves = moves / np.maximum(1.0, _ROUNDING * np.ptp(fit.eta, axis=0))
     if moves.max(initial=0.0) > _DIVERGING and settled.newton.decrement < 1e-4:
         k = int(moves.argmax())
         columns = engine.likelihood.slices[k]

@@ -173,7 +173,8 @@ class SmoothTerm(Term, ABC):
         )
         if not self.scaled:
             basis = basis.unscaled()
-        basis = basis.without(shared_columns(basis, self.beside, frame))
+        if self.beside or not constrained:  # what sums to zero has no constant to share
+            basis = basis.without(shared_columns(basis, self.beside, frame))
         return basis if self.df is None else basis.with_df(self.df, frame)
 
 

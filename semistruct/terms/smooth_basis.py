@@ -329,11 +329,16 @@ def column_summary(raw: RawSmooth, x: np.ndarray) -> tuple[np.ndarray, float]:
     """Column means of the raw basis and its largest absolute row sum, in chunks of rows."""
     total = np.zeros(raw.dim)
     largest = 0.0
+    shared = _shared_rows(x, None)
+    counts = None
+    if shared is not None:
+        index, first = shared
+        x, counts = x[first], np.bincount(index).astype(float)
     for rows in chunks(len(x), raw.dim):
         X = raw.evaluate(x[rows])
-        total += X.sum(axis=0)
+        total += X.sum(axis=0) if counts is None else X.T @ counts[rows]
         largest = max(largest, float(np.abs(X).sum(axis=1).max()))
-    return total / len(x), largest
+    return total / (len(x) if counts is None else counts.sum()), largest
 
 
 def _shared_rows(x: np.ndarray, codes: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
