@@ -64,6 +64,8 @@ TRUTHS: dict[str, tuple[dict[str, Any], tuple[float, ...]]] = {
     "zero_one_inflated_beta": ({}, (0.4, 8.0, 0.2, 0.7)),
     "dirichlet": ({}, (2.0, 1.0, 4.0)),
     "multivariate_normal": ({}, (0.3, -1.0, 1.2, 0.5, 0.7)),
+    "categorical": ({}, (0.6, 1.8)),
+    "ordinal": ({"categories": 4}, (0.8, 1.2, 0.4)),
 }
 # The estimates of shapes are near normal in larger data sets only.
 ROWS = dict.fromkeys(

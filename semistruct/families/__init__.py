@@ -12,6 +12,7 @@ from semistruct.families.beta_binomial import BetaBinomial
 from semistruct.families.binomial import Binomial
 from semistruct.families.box_cox_cole_green import BoxCoxColeGreen
 from semistruct.families.box_cox_t import BoxCoxT
+from semistruct.families.categorical import Categorical
 from semistruct.families.censored import Censored
 from semistruct.families.dirichlet import Dirichlet
 from semistruct.families.exponential import Exponential
@@ -30,6 +31,7 @@ from semistruct.families.multivariate_normal import MultivariateNormal
 from semistruct.families.negative_binomial import NegativeBinomial
 from semistruct.families.negative_binomial_1 import NegativeBinomial1
 from semistruct.families.normal import Normal
+from semistruct.families.ordinal import Ordinal
 from semistruct.families.poisson import Poisson
 from semistruct.families.separable import SeparableFamily
 from semistruct.families.sinh_arcsinh import SinhArcsinh
@@ -83,6 +85,8 @@ __all__ = [
     "ZeroOneInflatedBeta",
     "Dirichlet",
     "MultivariateNormal",
+    "Categorical",
+    "Ordinal",
     "resolve_family",
     "Censored",
     "Exponential",
@@ -122,6 +126,8 @@ FAMILIES: dict[str, type[Family]] = {
     "zero_one_inflated_beta": ZeroOneInflatedBeta,
     "dirichlet": Dirichlet,
     "multivariate_normal": MultivariateNormal,
+    "categorical": Categorical,
+    "ordinal": Ordinal,
 }
 
 

@@ -16,6 +16,7 @@ from semistruct.families import (
     Binomial,
     BoxCoxColeGreen,
     BoxCoxT,
+    Categorical,
     Dirichlet,
     Exponential,
     Family,
@@ -34,6 +35,7 @@ from semistruct.families import (
     NegativeBinomial,
     NegativeBinomial1,
     Normal,
+    Ordinal,
     Poisson,
     SinhArcsinh,
     SkewNormal,
@@ -399,6 +401,34 @@ EXAMPLES: tuple[Example, ...] = (
             atoms=(atom,),
         )
         for end, atom in (("zero", 0.0), ("one", 1.0))
+    ),
+    *(
+        Example(
+            Categorical(categories=categories),
+            theta,
+            None,
+            outside=(5.0, 0.5, -1.0),
+            edges=(0.0, 2.0),
+            bounded_score=True,
+        )
+        for categories, theta in (
+            (3, ((0.5, 2.0), (0.1, 0.3), (4.0, 1.0))),
+            (("b", "a", "c", "d"), ((0.5, 2.0, 1.0), (1.4, 0.2, 0.7))),
+        )
+    ),
+    *(
+        Example(
+            Ordinal(categories=categories, link=link),
+            theta,
+            None,
+            outside=(4.0, 0.5, -1.0),
+            edges=(0.0, 1.0, 2.0),
+        )
+        for link in ("logit", "probit", "cloglog")
+        for categories, theta in (
+            (3, ((0.5, 1.2), (-0.7, 3.0), (1.0, 0.02))),
+            (("low", "mid", "high", "top"), ((1.0, 0.8, 1.5), (0.2, 2.0, 0.3))),
+        )
     ),
 )
 

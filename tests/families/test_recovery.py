@@ -11,6 +11,7 @@ from _fits import fit_formula
 from semistruct.families import (
     BoxCoxColeGreen,
     BoxCoxT,
+    Categorical,
     Dirichlet,
     Family,
     GeneralizedExtremeValue,
@@ -20,6 +21,7 @@ from semistruct.families import (
     Laplace,
     MultivariateNormal,
     NegativeBinomial1,
+    Ordinal,
     SinhArcsinh,
     Tweedie,
     VonMises,
@@ -52,6 +54,8 @@ CASES: list[tuple[Family, tuple[float, ...]]] = [
     (ZeroOneInflatedBeta(inflated="zero"), (0.4, 8.0, 0.2)),
     (Dirichlet(), (2.0, 1.0, 4.0)),
     (MultivariateNormal(), (0.3, -1.0, 1.2, 0.5, 0.7)),
+    (Categorical(), (0.6, 1.8)),
+    (Ordinal(categories=4, link="probit"), (0.8, 1.2, 0.4)),
 ]
 
 
