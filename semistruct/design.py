@@ -26,7 +26,7 @@ from semistruct.terms import (
     TermList,
     resolve_columns,
 )
-from semistruct.terms.binning import training_block
+from semistruct.terms.training_block import training_block
 
 __all__ = ["Design", "Penalty", "aliased_columns", "build_design", "design_with_block"]
 

@@ -287,6 +287,7 @@ def _null_model(likelihood: Likelihood) -> tuple[np.ndarray, float, float]:
         k = family.param_names.index(family.dispersion[0])
         at = Dispersion(k, k, family.dispersion[1])
     constant = Likelihood(family, y, weight, ones, offset, at)
+    constant = condensed(constant) or constant
     first = family.initial_eta(torch.from_numpy(y), torch.from_numpy(weight)).numpy()
     centre = offset.T @ weight / weight.sum()
     beta = np.array(first, dtype=float) - centre

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
-from semistruct.terms.base import Basis, DesignBlock
-from semistruct.terms.reading import numeric_column
-from semistruct.terms.smooth_basis import SmoothBasis
-
-__all__ = ["BINNED_ROWS", "binned", "training_block"]
+__all__ = ["binned", "is_large", "training_values"]
 
 # From this many rows on a bin is far narrower than what the data can tell apart.
-BINNED_ROWS = 50_000
+_LARGE = 50_000
 _BINS = 500
+
+
+def is_large(n: int) -> bool:
+    """Whether a table of ``n`` rows is fitted at binned values."""
+    return n >= _LARGE
+
+
+def training_values(x: np.ndarray) -> np.ndarray:
+    """The values ``(n,)`` at which a curve is fitted: those given, or in large tables binned."""
+    return binned(x) if is_large(len(x)) else x
 
 
 def binned(x: np.ndarray) -> np.ndarray:
@@ -49,17 +54,3 @@ def binned(x: np.ndarray) -> np.ndarray:
     count = np.bincount(code, minlength=len(edges) + 1)
     mean = np.bincount(code, x, len(edges) + 1) / np.maximum(count, 1)
     return mean[code]
-
-
-def training_block(basis: Basis, frame: pd.DataFrame) -> DesignBlock:
-    """The design of the training rows; in large tables that of curves at binned values.
-
-    Predictions are always made at the values themselves.
-    """
-    if not isinstance(basis, SmoothBasis) or len(frame) < BINNED_ROWS:
-        return basis.design(frame)
-    if len(basis.raw.support) > 1:
-        return basis.design(frame)
-    name = basis.variables[0]
-    values = binned(numeric_column(frame, name, basis.label))
-    return basis.design(frame[list(basis.variables)].assign(**{name: values}))

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from semistruct.exceptions import SpecificationError
 from semistruct.terms._factored import Matrix, chunks
 from semistruct.terms.base import Basis, TermKind
+from semistruct.terms.binning import training_values
 from semistruct.terms.blocks import (
     ConstrainedBlock,
     DenseBlock,
@@ -329,6 +330,8 @@ def column_summary(raw: RawSmooth, x: np.ndarray) -> tuple[np.ndarray, float]:
     """Column means of the raw basis and its largest absolute row sum, in chunks of rows."""
     total = np.zeros(raw.dim)
     largest = 0.0
+    if x.shape[1] == 1:
+        x = training_values(x[:, 0])[:, None]
     shared = _shared_rows(x, None)
     counts = None
     if shared is not None:

@@ -44,7 +44,7 @@ def test_large_tables_give_the_same_curves(monkeypatch, family):
     frame["y"] = eta + noise if family == "normal" else rng.poisson(np.exp(eta)).astype(float)
     fits = []
     for limit in (n + 1, n):
-        monkeypatch.setattr(binning, "BINNED_ROWS", limit)
+        monkeypatch.setattr(binning, "_LARGE", limit)
         model = ss.SemiStructuredRegressor("y ~ g + s(x, by=g, k=12)", family=family)
         fits.append(model.fit(frame))
     exact, quick = fits
