@@ -165,6 +165,17 @@ class Objective(ABC):
         """Groups ``(n,)`` that every mini-batch should have its share of; None for no such wish."""
         return None
 
+    def separates(self, eta: np.ndarray, y: np.ndarray) -> bool:
+        """Whether predictors ``(n, K)`` that are farther apart have a larger likelihood, endlessly.
+
+        Asked where the iterations have not converged; False where nothing is known.
+        """
+        return False
+
+    def fold_strata(self, y: np.ndarray) -> np.ndarray | None:
+        """Groups ``(n,)`` that every fold should have its share of; None for no such wish."""
+        return None
+
 
 class Family(Objective):
     """A likelihood whose every parameter has its own additive predictor.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from semistruct.families._classes import ClassFamily, check_categories
 from semistruct.families.base import CurvatureKind
+from semistruct.families.classes import ClassFamily
 from semistruct.links import Link, Log
 
 __all__ = ["Categorical"]
@@ -45,11 +45,6 @@ class Categorical(ClassFamily):
     >>> Categorical(categories=("bus", "car", "train")).param_names
     ('car', 'train')
     """
-
-    categories: int | tuple[str, ...] = 3
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "categories", check_categories(self.categories, "Categorical"))
 
     @property
     def param_names(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from semistruct._registry import lookup
-from semistruct.families._classes import ClassFamily, check_categories, taken
 from semistruct.families._latent import LATENT, EndLog, IntervalLog, width
 from semistruct.families.base import CurvatureKind
+from semistruct.families.classes import ClassFamily, taken
 from semistruct.links import Identity, Link, Log
 
 __all__ = ["Ordinal"]
@@ -58,11 +59,10 @@ class Ordinal(ClassFamily):
     ('location', 'width_mild')
     """
 
-    categories: int | tuple[str, ...] = 3
     link: str = "logit"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "categories", check_categories(self.categories, "Ordinal"))
+        super().__post_init__()
         lookup(LATENT, self.link, "link")
 
     @property
@@ -103,6 +103,13 @@ class Ordinal(ClassFamily):
         )
         bend = slopes.x[..., None] * torch.cat([torch.zeros_like(J[..., :1]), J[..., 1:]], dim=-1)
         return -hessian - torch.diag_embed(bend)
+
+    def separates(self, eta: np.ndarray, y: np.ndarray) -> bool:
+        # Every row between its own thresholds: all distances may be multiplied by a number.
+        at = self.thresholds(torch.from_numpy(eta)).numpy()
+        ends = np.pad(at, ((0, 0), (1, 1)), constant_values=(-np.inf, np.inf))
+        rows, own = np.arange(len(y)), y.astype(int)
+        return bool(((ends[rows, own] < 0) & (ends[rows, own + 1] > 0)).all())
 
     def initial_theta(self, y: Tensor, weight: Tensor) -> Tensor:
         points = LATENT[self.link].point(self.class_shares(y, weight).cumsum(0)[:-1])

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from semistruct.exceptions import DataError
 from semistruct.fitting.choice import ChosenEpochs, choose_epochs
-from semistruct.fitting.folds import make_folds, split_groups
+from semistruct.fitting.folds import make_folds, split_groups, stratified_folds
 from semistruct.fitting.members import Course, DeepProblem, Member, MemberSolver
 from semistruct.fitting.mirroring import mirrored_inputs
 
@@ -105,7 +105,8 @@ def cross_fit(
         fold[held_out] = _split(groups[held_out], _PARTS, rng)
         splits = [(train, held_out)]
     else:
-        fold[used] = _split(groups[used], n_folds, rng)
+        strata = problem.structured.family.fold_strata(problem.structured.y[used])
+        fold[used] = _split(groups[used], n_folds, rng, strata)
         splits = [
             (used[fold[used] != number], used[fold[used] == number])
             for number in range(fold.max() + 1)
@@ -131,10 +132,18 @@ def cross_fit(
 _Task = tuple[np.ndarray, np.ndarray, np.random.SeedSequence]
 
 
-def _split(groups: np.ndarray, n_parts: int, rng: np.random.Generator) -> np.ndarray:
+def _split(
+    groups: np.ndarray,
+    n_parts: int,
+    rng: np.random.Generator,
+    strata: np.ndarray | None = None,
+) -> np.ndarray:
     """Part of every row, at most as many as there are groups."""
     _, codes = np.unique(groups, return_inverse=True)
-    return make_folds(codes, min(n_parts, int(codes.max()) + 1), rng)
+    n_parts = min(n_parts, int(codes.max()) + 1)
+    if strata is None:
+        return make_folds(codes, n_parts, rng)
+    return stratified_folds(codes, strata, n_parts, rng)
 
 
 def _unseen_scores(

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-__all__ = ["make_folds", "row_groups", "split_groups"]
+__all__ = ["make_folds", "row_groups", "split_groups", "stratified_folds"]
 
 
 def row_groups(n: int, keys: Sequence[Any]) -> np.ndarray:
@@ -80,6 +80,45 @@ def make_folds(groups: np.ndarray, n_folds: int, rng: np.random.Generator) -> np
         fold_of_group[group] = fold
         load[fold] += sizes[group]
     return fold_of_group[groups]
+
+
+def stratified_folds(
+    groups: np.ndarray, strata: np.ndarray, n_folds: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Folds of whole groups that have equal shares of every stratum.
+
+    Parameters
+    ----------
+    groups : (n,) int array
+        Numbered from 0.
+    strata : (n,) array of whole numbers
+        A group has the largest of its rows.
+    n_folds : int
+    rng : Generator
+
+    Returns
+    -------
+    (n,) int array
+        Fold of each row. Two groups of one stratum are never in the same fold while another fold
+        has none.
+
+    Examples
+    --------
+    >>> stratified_folds(np.arange(4), np.array([0, 1, 1, 0]), 2, np.random.default_rng(0))
+    array([0, 0, 1, 1])
+    """
+    of_group = np.full(int(groups.max()) + 1, np.iinfo(np.int64).min)
+    np.maximum.at(of_group, groups, strata.astype(np.int64))
+    stratum = of_group[groups]
+    fold = np.empty(len(groups), dtype=int)
+    shift = 0
+    for value in np.unique(stratum):
+        rows = np.flatnonzero(stratum == value)
+        codes = pd.factorize(groups[rows])[0]
+        # Each stratum begins at the fold after the last one that got a group more than others.
+        fold[rows] = (make_folds(codes, n_folds, rng) + shift) % n_folds
+        shift += int(codes.max()) + 1
+    return fold
 
 
 def split_groups(

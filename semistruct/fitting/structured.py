@@ -11,9 +11,10 @@ from semistruct.exceptions import ConvergenceWarning, DataWarning, Specification
 from semistruct.fitting.criteria import CRITERIA, SmoothingMethod
 from semistruct.fitting.engine import DispersionRule, Engine, Settled, StructuredProblem
 from semistruct.fitting.newton import solve_dispersion
+from semistruct.fitting.other_optima import better_elsewhere
 from semistruct.fitting.selection import approach, df_targets, meet_df, refine
 from semistruct.fitting.shapes import inequalities, keep_shapes
-from semistruct.fitting.smoothing import start_smoothing
+from semistruct.fitting.smoothing import smoothing_bounds, start_smoothing
 
 __all__ = ["StructuredFit", "StructuredProblem", "fit_structured"]
 
@@ -21,6 +22,8 @@ __all__ = ["StructuredFit", "StructuredProblem", "fit_structured"]
 # the maximum lies at infinity.
 _DIVERGING = 0.05
 _ROUNDING = 1e-3
+# Another optimum of the criterion has to be better by this much, in log-likelihood.
+_GAIN = 1e-3
 # Degrees of freedom that were asked for are met to this accuracy, in at most this many rounds.
 _DF_GAP = 1e-6
 _ROUNDS = 50
@@ -154,6 +157,10 @@ def fit_structured(
     depends on ``lam`` through the coefficients; the exact gradient is computed once at the end, and
     quasi-Newton steps follow where it matters (never for the normal with identity link).
 
+    The criterion can have several maxima. From the one that is found every smoothing parameter is
+    moved over its whole range with the others held, and where that promises more the search is
+    begun again from there; see :mod:`semistruct.fitting.other_optima`.
+
     A dispersion ``t`` with a constant predictor is estimated by REML: its score gets
     ``power / 2`` times the effective degrees of freedom of the other coefficients, so that the
     normal has ``sigma^2 = RSS / (n - edf)``. It is kept above the null model's times 1e-12 (in
@@ -213,11 +220,48 @@ def _fit(
         sp, beta = met, settled.point.beta
     else:
         converged = False
+    if free.any() and not targets:
+        settled, extra, better = _best(engine, settled, free, method, max_iter, tol)
+        n_iter, converged = n_iter + extra, converged and better
     n_iter += settled.newton.n_steps if not n_iter else 0
     converged = (converged and settled.newton.converged) or engine.interpolates(settled.point.beta)
     fit = _report(engine, problem, settled, method, n_iter, converged)
     _warn(engine, problem, settled, fit)
     return fit
+
+
+def _best(
+    engine: Engine,
+    settled: Settled,
+    free: np.ndarray,
+    method: SmoothingMethod,
+    max_iter: int,
+    tol: float,
+) -> tuple[Settled, int, bool]:
+    """The best optimum of the smoothing parameters that is in sight of the one found."""
+    n_iter, converged, quick = 0, True, engine.quick
+    at = engine.likelihood.dispersion
+    rule: DispersionRule = "edf" if method == "gcv" else method
+    for _ in free:
+        bounds = smoothing_bounds(engine.penalties, settled.point.H)
+        apart = None if at is None else at.column
+        lam = better_elsewhere(engine.penalties, settled, free, bounds, apart)
+        if lam is None:
+            break
+        beta = settled.point.beta
+        here, start = (own * engine.variance(beta) for own in (settled.lam, lam))
+        sp, moved, steps, good = approach(quick, start, beta, free, max_iter, tol)
+        sp, moved, extra, better = refine(quick, sp, moved, free, method, max_iter)
+        n_iter += steps + extra
+        values = [
+            quick.criterion(quick.settle(own, b, rule), method, free).value
+            for own, b in ((here, beta), (sp, moved))
+        ]
+        if not values[1] > values[0] + _GAIN:
+            break
+        converged = (good or extra > 0) and better
+        settled = engine.settle(sp, moved, "edf", polish=True)
+    return settled, n_iter, converged
 
 
 def _report(
@@ -294,7 +338,10 @@ def _warn(engine: Engine, problem: StructuredProblem, settled: Settled, fit: Str
     moves = np.abs(engine.likelihood.direction(step)).max(axis=0, initial=0.0)
     # In large units rounding moves a predictor by a small share of its range, which means nothing.
     moves = moves / np.maximum(1.0, _ROUNDING * np.ptp(fit.eta, axis=0))
-    if moves.max(initial=0.0) > _DIVERGING and settled.newton.decrement < 1e-4:
+    endless = settled.newton.decrement < 1e-4 or problem.family.separates(
+        point.eta, engine.likelihood.y
+    )
+    if moves.max(initial=0.0) > _DIVERGING and endless:
         k = int(moves.argmax())
         columns = engine.likelihood.slices[k]
         z = np.abs(step[columns]) / np.sqrt(np.diag(settled.V)[columns])

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from semistruct._validation import is_positive_whole
 from semistruct.columns import TensorArray
 from semistruct.exceptions import DataError, SpecificationError
-from semistruct.fitting.folds import make_folds, row_groups
+from semistruct.fitting.folds import row_groups, stratified_folds
 
 __all__ = ["fold_pairs", "shared_rows"]
 
@@ -115,15 +115,4 @@ def _stratified(
             f"there are {n_groups} (n_samples={len(groups)})."
         )
     rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))
-    of_group = np.full(n_groups, np.iinfo(np.int64).min)
-    np.maximum.at(of_group, groups, strata.astype(np.int64))
-    stratum = of_group[groups]
-    fold = np.empty(len(groups), dtype=int)
-    shift = 0
-    for value in np.unique(stratum):
-        rows = np.flatnonzero(stratum == value)
-        codes = pd.factorize(groups[rows])[0]
-        # Each stratum begins at the fold after the last one that got a group more than others.
-        fold[rows] = (make_folds(codes, n_folds, rng) + shift) % n_folds
-        shift += int(codes.max()) + 1
-    return fold
+    return stratified_folds(groups, strata, n_folds, rng)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,18 +14,30 @@ from semistruct.exceptions import SpecificationError
 from semistruct.families.separable import SeparableFamily
 from semistruct.families.supports import Support
 
-__all__ = ["ClassFamily", "check_categories", "taken"]
+__all__ = ["ClassFamily", "taken"]
 
 
+@dataclass(frozen=True, repr=False)
 class ClassFamily(SeparableFamily):
     """A family of one of C classes, numbered from 0 in the order of ``categories``.
 
+    Parameters
+    ----------
+    categories : int or tuple of str, default=3
+        The number of classes or their names.
+
+    Notes
+    -----
     ``mean`` and ``variance`` are those of the number of the class, which means something for
     ordered classes only.
     """
 
-    categories: int | tuple[str, ...]
+    categories: int | tuple[str, ...] = 3
+
     discrete = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "categories", _checked(self.categories, type(self).__name__))
 
     @abstractmethod
     def log_probabilities(self, eta: Tensor) -> Tensor:
@@ -86,11 +99,15 @@ class ClassFamily(SeparableFamily):
     def batch_strata(self, y: np.ndarray) -> np.ndarray | None:
         return np.asarray(y)
 
+    def fold_strata(self, y: np.ndarray) -> np.ndarray | None:
+        # A class that the rows outside of a fold lack has no coefficients.
+        return np.asarray(y)
+
     def _codes(self, eta: Tensor) -> Tensor:
         return torch.arange(len(self.labels), device=eta.device).to(eta.dtype)
 
 
-def check_categories(categories: Any, family: str) -> int | tuple[str, ...]:
+def _checked(categories: Any, family: str) -> int | tuple[str, ...]:
     """The number of classes or the tuple of their names; refuse what is neither.
 
     Raises
