@@ -11,6 +11,7 @@ from semistruct.estimators import (
     EarlyFusion,
     ImageFeatures,
     LateFusion,
+    SemiStructuredClassifier,
     SemiStructuredRegressor,
     TwoStage,
     anova,
@@ -19,6 +20,7 @@ from semistruct.estimators import (
     transition_probabilities,
     wrap,
 )
+from semistruct.estimators.persistence.files import load
 from semistruct.exceptions import (
     ConvergenceWarning,
     DataError,
@@ -55,6 +57,7 @@ __all__ = [
     "ImageFeatures",
     "Interval",
     "LateFusion",
+    "SemiStructuredClassifier",
     "SemiStructuredRegressor",
     "SemistructError",
     "SpecificationError",
@@ -73,6 +76,7 @@ __all__ = [
     "encoder",
     "families",
     "linear",
+    "load",
     "losses",
     "metrics",
     "mlp",

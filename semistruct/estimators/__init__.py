@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from semistruct.estimators.classifier import SemiStructuredClassifier
 from semistruct.estimators.comparison import anova, check_basis, concurvity
 from semistruct.estimators.cox import CoxPH
 from semistruct.estimators.discrete_hazard import DiscreteHazard
@@ -21,6 +22,7 @@ __all__ = [
     "EarlyFusion",
     "ImageFeatures",
     "LateFusion",
+    "SemiStructuredClassifier",
     "SemiStructuredRegressor",
     "TwoStage",
     "anova",

@@ -89,6 +89,10 @@ class SemiStructuredEstimator(WholeFit, InferenceMixin, BaseEstimator):
         ``left`` is the left-hand side of the formula, where it has one.
         """
 
+    def _learn_response(self, response: Any, weight: np.ndarray) -> tuple[Any, np.ndarray]:
+        """Learn what labels there are; the response and the case weights as they are used."""
+        return response, weight
+
     @abstractmethod
     def _encoded(
         self, objective: Objective, specification: Specification, frame: pd.DataFrame, y: Any
@@ -122,6 +126,9 @@ class SemiStructuredEstimator(WholeFit, InferenceMixin, BaseEstimator):
         encoders = tuple(self.encoders or ())
         left = named_response(self.formula, frame, encoders)
         response, name = self._response(left, frame, y)
+        response, weight = self._learn_response(
+            response, check_sample_weight(sample_weight, len(frame))
+        )
         objective = self._objective_of(response)
         specification = specify(
             self._formulas(objective, frame),
@@ -130,7 +137,6 @@ class SemiStructuredEstimator(WholeFit, InferenceMixin, BaseEstimator):
             encoders=encoders,
             strata=self._has_strata,
         )
-        weight = check_sample_weight(sample_weight, len(frame))
         cluster = self._groups(specification, frame, groups)
         if cluster is None:
             cluster = self._subjects(response)

@@ -69,7 +69,8 @@ class InferenceMixin(ReportingMixin):
             What is predicted: the predictor of a parameter (differences are log ratios under a log
             link), the parameter itself, or the mean of the response.
         param : str, optional
-            The parameter, by default the first.
+            The parameter, by default the first; for the response of a classifier of several
+            classes the class whose probability is meant.
         cov_type : {"model", "corrected", "sandwich", "cluster"}, optional
         level : float
             Of the confidence intervals.

@@ -17,17 +17,20 @@ from semistruct.estimators._follow_up import called_response
 from semistruct.estimators._input import as_table
 from semistruct.estimators._members import feature_table, rows_of
 from semistruct.estimators._specification import Formula, formula_terms, named_response
+from semistruct.estimators.classifier import SemiStructuredClassifier
 from semistruct.estimators.cox import CoxPH
 from semistruct.estimators.pamm import PAMM
 from semistruct.estimators.regressor import SemiStructuredRegressor
 from semistruct.evaluation.concordance import concordance_index
 from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
+from semistruct.families import Categorical
 from semistruct.responses import as_surv
 from semistruct.terms import ResponseCall, TermList, offset, ridge
 from semistruct.terms.measurement import tabular_columns
 
 __all__ = ["TwoStage"]
 
+_FIRST = (SemiStructuredRegressor, SemiStructuredClassifier, CoxPH, PAMM)
 _OFFSET = "structured_predictor"
 # Of a PAMM, whose second stage is a model of one factor for each subject.
 _SCALED = ("predict", "predict_survival_function", "predict_cumulative_hazard", "predict_hazard")
@@ -42,11 +45,12 @@ class TwoStage(DelegatedPredictions, Composition):
 
     Parameters
     ----------
-    structured : SemiStructuredRegressor, CoxPH or PAMM
+    structured : SemiStructuredRegressor, SemiStructuredClassifier, CoxPH or PAMM
         The first stage, without deep terms; ``formula=None`` has the tabular columns only. Its
         options for networks are those of the second stage.
     image : str, term or None
-        What is added to the first (or only) predictor: ``"cnn(ct)"``. With ``features`` it names
+        What is added to the first (or only) predictor, of unordered classes to each:
+        ``"cnn(ct)"``. With ``features`` it names
         their columns, ``"ct_0 + s(ct_1)"``, and is by default a ridge penalty on all of them.
     features : mapping of str to transformer, optional
         Features of columns of pictures, learned from the training rows: see
@@ -113,7 +117,7 @@ class TwoStage(DelegatedPredictions, Composition):
         self.residualise = residualise
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """R2, or Harrell's concordance (within strata) of :meth:`predict` with the follow-up."""
+        """R2, accuracy, or concordance (within strata) of :meth:`predict` with the follow-up."""
         check_is_fitted(self)
         frame = as_table(self, X, reset=False, every_column=False)
         y = self._response(frame, y)
@@ -123,10 +127,12 @@ class TwoStage(DelegatedPredictions, Composition):
         return float(self.image_.score(self._second_rows(frame), y, sample_weight))
 
     def _kind(self) -> Kind:
+        if isinstance(self.structured, SemiStructuredClassifier):
+            return "classifier"
         return "survival" if isinstance(self.structured, (CoxPH, PAMM)) else "regressor"
 
     def _part_that_predicts(self) -> Any:
-        return self.structured if self._kind() == "regressor" else self
+        return self if self._kind() == "survival" else self.structured
 
     def _passed_on(self, X: Any) -> tuple[Any, Any]:
         return self.image_, self._second_rows(X)
@@ -182,12 +188,14 @@ class TwoStage(DelegatedPredictions, Composition):
         second = self._second_model(names)
         second.fit(rows, response, weight, groups=groups)
         self.image_ = second
+        if isinstance(second, SemiStructuredClassifier):
+            self.classes_ = second.classes_
 
     def _check(self) -> None:
-        if not isinstance(self.structured, (SemiStructuredRegressor, CoxPH, PAMM)):
+        if not isinstance(self.structured, _FIRST):
             raise SpecificationError(
-                "structured must be a SemiStructuredRegressor, a CoxPH or a PAMM, got "
-                f"{type(self.structured).__name__}."
+                "structured must be a SemiStructuredRegressor, a SemiStructuredClassifier, a CoxPH "
+                f"or a PAMM, got {type(self.structured).__name__}."
             )
         formula = self.structured.formula
         for one in formula.values() if isinstance(formula, Mapping) else [formula]:
@@ -260,10 +268,11 @@ class TwoStage(DelegatedPredictions, Composition):
             terms = self.structured_.specification_.terms[0]
             kept = TermList(strata=terms.strata, cluster=terms.cluster)
             return model.set_params(formula=offset(_OFFSET) + added + kept, orthogonalize="none")
-        params = self.structured_.family_.param_names
+        family = self.structured_.family_
+        everywhere = isinstance(family, Categorical)
         formulas = {
-            param: offset(f"{_OFFSET}_{k}") + (added if k == 0 else TermList())
-            for k, param in enumerate(params)
+            param: offset(f"{_OFFSET}_{k}") + (added if everywhere or k == 0 else TermList())
+            for k, param in enumerate(family.param_names)
         }
         return model.set_params(formula=formulas, orthogonalize="none", cov_type=None)
 

@@ -15,6 +15,7 @@ from scipy import stats
 from semistruct._registry import lookup
 from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
 from semistruct.families.base import Family
+from semistruct.families.classes import ClassFamily
 from semistruct.fitting.model import ModelFit
 from semistruct.inference.simultaneous import largest_deviation
 
@@ -61,7 +62,8 @@ def grid_prediction(
     scale : {"link", "parameter", "response"}
         The predictor of ``param``, the parameter itself, or the mean of the response.
     param : str, optional
-        By default the first parameter. Not for ``scale="response"``.
+        By default the first parameter. For ``scale="response"`` the class whose probability is
+        meant, where the response is one of several classes, else none.
     """
     k = _parameter(fit, scale, param)
     eta, blocks = _predictors(fit, frame)
@@ -239,6 +241,8 @@ def _parameter(fit: ModelFit, scale: Scale, param: str | None) -> int:
                 f"{type(fit.problem.family).__name__} has no mean of a response; use scale='link' "
                 "(differences are then log ratios) or scale='parameter'."
             )
+        if isinstance(fit.problem.family, ClassFamily):
+            return _class(fit.problem.family, param)
         if param is not None:
             raise SpecificationError(
                 f"scale='response' is the mean of the response, of all parameters; got "
@@ -246,6 +250,17 @@ def _parameter(fit: ModelFit, scale: Scale, param: str | None) -> int:
             )
     lookup(dict.fromkeys(names), param or names[0], "distribution parameter")
     return names.index(param or names[0])
+
+
+def _class(family: ClassFamily, param: str | None) -> int:
+    """The class whose probability is the response."""
+    if param is None:
+        raise SpecificationError(
+            "the response has several classes; say of which one the probability is meant, as in "
+            f"param={family.labels[-1]!r}. There are {', '.join(map(repr, family.labels))}."
+        )
+    lookup(dict.fromkeys(family.labels), str(param), "class")
+    return family.labels.index(str(param))
 
 
 def _predictors(fit: ModelFit, frame: pd.DataFrame) -> tuple[np.ndarray, list[Any]]:
@@ -273,6 +288,8 @@ def _values(fit: ModelFit, eta: np.ndarray, scale: Scale, k: int) -> tuple[np.nd
         with torch.no_grad():
             if scale == "parameter":
                 return family.links[k].inverse(torch.from_numpy(at[:, k].copy())).numpy()
+            if isinstance(family, ClassFamily):
+                return family.probabilities(torch.from_numpy(at))[:, k].numpy()
             return family.mean(torch.from_numpy(at)).numpy()  # type: ignore[attr-defined]
 
     for j in range(eta.shape[1]) if scale == "response" else (k,):

@@ -16,7 +16,7 @@ from semistruct.inference.covariance import CovarianceKind
 from semistruct.inference.effects import Estimand, effects_table
 from semistruct.inference.smooth_tests import smooth_table
 
-__all__ = ["Summary", "summarise"]
+__all__ = ["Summary", "frame_table", "summarise"]
 
 _WIDTH = 78
 _HEADER_FORMAT = {**fmt_params, "data_aligns": "ll", "colsep": "    "}
@@ -69,9 +69,9 @@ def summarise(
             summary.tables.append(_coefficients(effects.loc[param], param, fit, level))
     smooths = smooth_table(fit.marginal, fit.problem).set_index(["parameter", "term"])
     if len(smooths):
-        summary.tables.append(_frame_table(smooths, "smooths and random effects"))
+        summary.tables.append(frame_table(smooths, "smooths and random effects"))
     if fit.deep is not None:
-        summary.tables.append(_frame_table(_deep_table(fit), "deep terms"))
+        summary.tables.append(frame_table(_deep_table(fit), "deep terms"))
     summary.add_extra_txt(_notes(fit, estimand))
     return summary
 
@@ -121,7 +121,8 @@ def _coefficients(effects: pd.DataFrame, param: str, fit: ModelFit, level: float
     )
 
 
-def _frame_table(frame: pd.DataFrame, title: str) -> SimpleTable:
+def frame_table(frame: pd.DataFrame, title: str) -> SimpleTable:
+    """A DataFrame of numbers and words as a part of a summary."""
     cells = [[_number(value) for value in row] for row in frame.to_numpy(dtype=object)]
     stubs = [": ".join(map(str, np.atleast_1d(np.array(i, dtype=object)))) for i in frame.index]
     return SimpleTable(
