@@ -20,7 +20,6 @@ from semistruct.estimators import (
     transition_probabilities,
     wrap,
 )
-from semistruct.estimators.persistence.files import load
 from semistruct.exceptions import (
     ConvergenceWarning,
     DataError,
@@ -76,7 +75,6 @@ __all__ = [
     "encoder",
     "families",
     "linear",
-    "load",
     "losses",
     "metrics",
     "mlp",
