@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.nn.functional import logsigmoid
@@ -190,6 +191,14 @@ patience, orthogonalize, gate, cov_type, missing, device, n_jobs, progress, rand
         found = self._log_probabilities(X)
         codes = self._codes(read_labels(y, len(found)))
         return found[np.arange(len(found)), codes.astype(int)]
+
+    def sample(self, X: Any, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
+        """Draw labels from the predicted probabilities, ``(n_samples, n)``."""
+        seed = check_random_state(random_state).randint(2**31 - 1)
+        generator = torch.Generator().manual_seed(int(seed))
+        eta = self._eta(self._new_rows(X))
+        codes = self.family_.sample(eta, int(n_samples), generator).numpy()
+        return self.classes_[codes.astype(int)]
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Share of rows whose class is predicted.

@@ -25,6 +25,7 @@ from semistruct.estimators._specification import Formula, Specification
 from semistruct.evaluation.concordance import concordance_index
 from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
 from semistruct.families import Censored, Family, Objective, resolve_family
+from semistruct.families.classes import ClassFamily
 from semistruct.responses import Interval
 from semistruct.terms import ResponseCall
 
@@ -268,7 +269,12 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         return float(concordance_index(censored, -later, sample_weight=sample_weight))
 
     def _objective(self) -> Family:
-        return resolve_family(self.family)
+        family = resolve_family(self.family)
+        if isinstance(family, ClassFamily):
+            raise UnsupportedCombinationError(
+                f"{family!r} is of classes and not of numbers; use SemiStructuredClassifier."
+            )
+        return family
 
     def _objective_of(self, response: Any) -> Family:
         family = self._objective()

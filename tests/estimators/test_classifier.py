@@ -28,6 +28,7 @@ LOGLIK = 1e-9
 SKLEARN = 1e-5  # its search stops at a gradient of 1e-10 of the mean loss
 SINGLE = 1e-5  # encoders are float32
 EXACT = 1e-10
+MONTE_CARLO = 4.5  # standard errors of a share of draws, sixty at a time
 
 N = 400
 GRADES = ["low", "mid", "high", "top"]
@@ -295,6 +296,11 @@ def test_predictions_agree_with_each_other(frame, new, name):
     right = model.predict(new) == new[name].astype(str).to_numpy()
     assert model.score(new) == right.mean()
     assert model.score(new, new[name], weight) == pytest.approx(np.average(right, weights=weight))
+    draws = model.sample(new[:20], 2000, random_state=3)
+    shares = np.stack([(draws == label).mean(axis=0) for label in model.classes_], axis=1)
+    spread = np.sqrt(probability[:20] * (1 - probability[:20]) / 2000)
+    assert (np.abs(shares - probability[:20]) < MONTE_CARLO * spread).all()
+    np.testing.assert_array_equal(draws, model.sample(new[:20], 2000, random_state=3))
     alone = np.vstack([model.predict_proba(new.iloc[[i]]) for i in range(5)])
     np.testing.assert_allclose(alone, probability[:5], rtol=EXACT)
     again = pickle.loads(pickle.dumps(model))
@@ -430,6 +436,9 @@ def test_refused_families(frame):
     )  # fmt: skip
     refuses(frame, kind, "the label 'c', which", family=Categorical(("a", "b")))
     refuses(frame, kind, "choose 'reml'", error=ss.UnsupportedCombinationError, smoothing="gcv")
+    for family in ("categorical", Ordinal()):
+        with pytest.raises(ss.UnsupportedCombinationError, match="use SemiStructuredClassifier"):
+            ss.SemiStructuredRegressor("age", family).fit(frame, np.arange(N) % 3)
     refuses(frame, kind, "unknown family", error=ss.SpecificationError, family="multinomial")
 
 
