@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from typing import Any
 
@@ -12,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from semistruct.estimators._input import resolve_device
 from semistruct.estimators._specification import Specification
+from semistruct.estimators.persistence.files import save
 from semistruct.families import Objective
 from semistruct.fitting.model import ModelFit
 from semistruct.inference.covariance import CovarianceKind
@@ -152,6 +154,25 @@ class ReportingMixin:
         """
         check_is_fitted(self)
         return plot_model(self.fit_, cov_type=self._cov_type(), **options)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to a file, which :func:`semistruct.load` reads.
+
+        The file holds tensors, tables and plain values, and no code: see
+        :func:`~semistruct.estimators.persistence.files.load` for what is in it. Networks are kept
+        as recipes and weights; modules of your own have to be handed to ``load`` again.
+
+        Parameters
+        ----------
+        path : path
+            Such as ``"study.semistruct"``; an existing file is replaced.
+
+        Raises
+        ------
+        SpecificationError
+            If a part of the model is code: a family, a term or an option of your own.
+        """
+        save(self, path)
 
     def _criteria(self) -> InformationCriteria:
         check_is_fitted(self)

@@ -1,0 +1,1 @@
+"""Fitted models as files: tensors and plain values, never code."""
