@@ -20,6 +20,7 @@ from semistruct.estimators import (
     transition_probabilities,
     wrap,
 )
+from semistruct.estimators.persistence.files import load
 from semistruct.exceptions import (
     ConvergenceWarning,
     DataError,
@@ -75,6 +76,7 @@ __all__ = [
     "encoder",
     "families",
     "linear",
+    "load",
     "losses",
     "metrics",
     "mlp",
