@@ -91,7 +91,8 @@ def read_labels(y: Any, n: int) -> Labels:
     order = None
     if isinstance(dtype, pd.CategoricalDtype):
         order = np.asarray(dtype.categories) if dtype.ordered else None
-        y = np.asarray(y, dtype=object)
+    if pd.api.types.is_extension_array_dtype(dtype):
+        y = np.asarray(y, dtype=object)  # whole numbers stay whole beside missing ones
     values = response_values(y, n)
     missing = np.asarray(pd.isna(values), dtype=bool)
     if values.dtype == object and not missing.all():

@@ -387,6 +387,11 @@ def test_missing_labels_and_values_are_dropped(frame):
         model = SemiStructuredClassifier("kind ~ age", missing="drop").fit(gaps)
     without = SemiStructuredClassifier("kind ~ age").fit(frame.drop(index=["p3", "p5"]))
     np.testing.assert_allclose(model.params, without.params, rtol=1e-8)
+    whole = frame["grade"].cat.codes.astype("Int64")
+    whole.iloc[3] = pd.NA
+    with pytest.warns(ss.DataWarning, match="1 of 400 rows"):
+        numbers = SemiStructuredClassifier("age", missing="drop").fit(frame, whole)
+    assert numbers.classes_.dtype.kind == "i" and list(numbers.params["3"].index)
     with pytest.raises(ss.DataError, match="missing in row 3"):
         SemiStructuredClassifier("kind ~ age").fit(gaps.drop(columns="age").assign(age=1.0))
     gaps.loc[gaps["kind"] == "a", "age"] = np.nan
