@@ -21,6 +21,8 @@ LogDensity = Callable[[Tensor, Tensor], Tensor]
 _NODES = 64
 # What an expectation over counts may leave out in the upper tail.
 _TAIL = 1e-13
+# With more counts than these a distribution is nearly continuous, and is taken as if it were.
+_MOST_COUNTS = 2000
 
 
 class AutodiffFamily(SeparableFamily):
@@ -29,7 +31,7 @@ class AutodiffFamily(SeparableFamily):
     Score and observed curvature are exact derivatives of ``log_density`` (K + 1 passes over the
     rows, no loop over rows). The expected curvature is the expectation of the score's outer
     product: by Gauss-Legendre quadrature over probability levels for a continuous response, by
-    summation over ``0, 1, 2, ...`` for counts, whose cost grows with the largest count. The
+    summation over ``0, 1, 2, ...`` for counts, unless these go into the thousands. The
     derivatives returned are values: they carry no graph of their own. A family whose expected
     curvature is known in closed form is a :class:`SeparableFamily` that calls the two functions
     of this module for the rest.
@@ -54,9 +56,11 @@ class AutodiffFamily(SeparableFamily):
         columns = zip(omega.unbind(-1), self.kernel_links, strict=True)
         theta = torch.stack([link.inverse(column) for column, link in columns], dim=-1)
         total = torch.zeros(*omega.shape, omega.shape[-1], dtype=omega.dtype, device=omega.device)
+        top = 0.0
         if self.discrete:
             upper = torch.tensor(1 - _TAIL, dtype=torch.float64, device=omega.device)
-            top = self.theta_quantile(theta.double(), upper).max()
+            top = float(self.theta_quantile(theta.double(), upper).max())
+        if self.discrete and top <= _MOST_COUNTS:
             counts = torch.arange(int(top) + 1, device=omega.device).to(omega)
             masses = (self.log_density(omega, count).exp() for count in counts)
             pairs = zip(masses, counts, strict=True)

@@ -112,6 +112,7 @@ CURVES = [
     (LUNG, "survfit_breslow", LUNG_TERMS, {"ties": "breslow"}),
     (VETERAN, "survfit_efron", "trt + celltype + karno + diagtime + age + prior", {}),
     (HEART, "survfit", "age + year + surgery + transplant", {"ties": "breslow"}),
+    (CGD, "survfit_efron_robust", f"{CGD_TERMS} + cluster(id)", {}),
 ]
 
 
@@ -142,6 +143,68 @@ def test_survival_curves_and_bands(case, block, formula, options):
             assert_allclose(ours[seen], theirs[seen], rtol=1e-7, atol=1e-9)
 
 
+STRATIFIED = [
+    (VETERAN, "survfit_stratified", "trt + karno + strata(celltype)", {"ties": "breslow"}),
+    (COLON, "survfit_weighted_efron", COEFFICIENTS[4][2], {"weights": "w"}),
+    (
+        COLON,
+        "survfit_weighted_robust",
+        COEFFICIENTS[4][2],
+        {"weights": "w", "cov_type": "sandwich"},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("case", "block", "formula", "options"), STRATIFIED, ids=[c[1] for c in STRATIFIED]
+)
+def test_stratified_survival_curves_and_bands(case, block, formula, options):
+    """R gives one curve per row of the new table, that of its own stratum, one below the other."""
+    oracle, model = fit(case, formula, **options)
+    expected = oracle.expected[block]
+    rows = new_rows(oracle, expected["newdata"])
+    times = expected["times"]
+
+    def stacked(table: pd.DataFrame) -> np.ndarray:
+        return table.to_numpy().T.ravel()
+
+    theirs = np.array(expected["surv"], dtype=float).ravel()
+    surv = model.predict_survival_function(rows, times)
+    seen = np.isfinite(theirs)
+    assert_allclose(stacked(surv)[seen], theirs[seen], rtol=1e-8, atol=1e-9)
+    for transform, key in (("log", "ci_log"), ("log-log", "ci_loglog"), ("plain", "ci_plain")):
+        band = model.predict_survival_function(rows, times, level=0.95, transform=transform)
+        for side in ("lower", "upper"):
+            ours = stacked(band.xs(side, axis=1, level=1))
+            bound = np.array(expected[key][side], dtype=float).ravel()
+            seen = np.isfinite(bound)
+            assert seen.any()
+            assert_allclose(ours[seen], bound[seen], rtol=1e-7, atol=1e-9)
+
+
+def test_mixed_convention():
+    """Breslow's hazard at the coefficients of Efron's likelihood."""
+    oracle, model = fit(LUNG, LUNG_TERMS)
+    expected = oracle.expected["survfit_efron_fit_with_breslow_cumhaz"]
+    block = oracle.expected["survfit_efron"]
+    rows = new_rows(oracle, block["newdata"])
+    y = response(oracle.data, LUNG)
+    base = ss.losses.cox_baseline(
+        model.predict(oracle.data), ss.losses.CoxRiskSets.from_data(y.time, y.event), ties="breslow"
+    )
+    before = np.searchsorted(base.time, block["times"], side="right") - 1
+    hazard = np.outer(base.cumulative_hazard[before], np.exp(model.predict(rows)))
+    assert_allclose(hazard, expected["cumhaz"], rtol=1e-7)
+    assert_allclose(np.exp(-hazard), expected["surv"], rtol=1e-8)
+
+
+def test_residuals_summed_over_subjects():
+    oracle, model = fit(CGD, f"{CGD_TERMS} + cluster(id)")
+    martingale = pd.Series(model.residuals("martingale").to_numpy().ravel())
+    summed = martingale.groupby(oracle.data["id"].to_numpy()).sum().sort_index()
+    assert_allclose(summed[:25], oracle.expected["collapsed_martingale"], rtol=1e-7, atol=1e-9)
+
+
 def test_baseline_percentiles_and_restricted_mean():
     oracle, model = fit(LUNG, LUNG_TERMS)
     expected = oracle.expected
@@ -158,18 +221,23 @@ def test_baseline_percentiles_and_restricted_mean():
 
 
 SCHOENFELD = [
-    (LUNG, LUNG_TERMS, {}),
-    (COLON, f"{COLON_TERMS} + strata(differ) + offset(off)", {"weights": "w"}),
-    (HEART, "age + year + surgery + transplant", {"ties": "breslow"}),
+    (LUNG, "zph", LUNG_TERMS, {}),
+    (VETERAN, "zph", "trt + celltype + karno + diagtime + age + prior", {}),
+    (VETERAN, "zph_stratified", "trt + karno + strata(celltype)", {"ties": "breslow"}),
+    (COLON, "zph", f"{COLON_TERMS} + strata(differ) + offset(off)", {"weights": "w"}),
+    (CGD, "zph", f"{CGD_TERMS} + cluster(id)", {}),
+    (HEART, "zph", "age + year + surgery + transplant", {"ties": "breslow"}),
 ]
 
 
 @pytest.mark.parametrize(
-    ("case", "formula", "options"), SCHOENFELD, ids=[c[0][:3] for c in SCHOENFELD]
+    ("case", "block", "formula", "options"),
+    SCHOENFELD,
+    ids=[f"{c[0][:3]}-{c[1]}" for c in SCHOENFELD],
 )
-def test_proportional_hazards(case, formula, options):
+def test_proportional_hazards(case, block, formula, options):
     oracle, model = fit(case, formula, **options)
-    for transform, expected in oracle.expected["zph"].items():
+    for transform, expected in oracle.expected[block].items():
         table = model.check_assumptions(transform)
         assert list(table.index[-1:]) == ["GLOBAL"]
         assert_allclose(table["df"], expected["df"])

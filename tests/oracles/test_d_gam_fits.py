@@ -45,6 +45,15 @@ BASES = {
     "bs15": "s(times, bs='bs', k=15, m=[3, 2])",
     "tp10_m1": "s(times, bs='tp', k=10, m=1)",
 }
+BOSTON = "D02_gam_gaussian_boston_te"
+TENSORS = {
+    "additive": "s(rm, k=10) + s(lstat, k=12) + s(dis, bs='cr', k=10) + chas + nox + ptratio",
+    "te": "te(lstat, rm, bs='ps', k=[6, 6]) + chas",
+    "ti": "ti(lstat, bs='cr', k=7) + ti(rm, bs='cr', k=7) + ti(lstat, rm, bs='cr', k=[5, 5])",
+    "by": "s(lstat, by=chas, bs='cr', k=8) + chas + s(crim, by=nox, bs='cr', k=6)",
+    "tp2d": "s(lstat, rm, bs='tp', k=25)",
+    "te3d": "te(lstat, rm, dis, bs='cr', k=[4, 4, 4])",
+}
 WESDR = "D03_gam_binomial_wesdr"
 SEATBELTS = "D04_gam_poisson_cyclic_seatbelts"
 MONTH = "s(month, bs='cc', k=8, knots=[0.5, 12.5]{lam})"
@@ -57,6 +66,7 @@ CASES: list[tuple[str, str, str, str, str | Family]] = [
         for name, formula in BASES.items()
         for method in ("REML", "ML", "GCV")
     ],
+    *[(BOSTON, key, formula, "medv", "normal") for key, formula in TENSORS.items()],
     (MCYCLE, "ps20_fixed_sp", "s(times, k=20, lam=1.5)", "accel", "normal"),
     (
         WESDR,
@@ -208,6 +218,8 @@ def test_smooths_are_tested_as_in_mgcv(case, key, formula, response, family):
     problem, fit = fit_formula(formula, oracle.data, oracle.data[response], family, method=method)
     scale = pearson_dispersion(fit, problem) if family == "gamma" else None
     found, rows = smooth_table(fit, problem, dispersion=scale), expected["smooth"]
+    if key == "by":  # here a test of all curves of a factor together
+        found, rows = found.iloc[1:], {k: v if k == "stat_name" else v[2:] for k, v in rows.items()}
     np.testing.assert_allclose(found["edf"], np.atleast_1d(rows["edf"]), atol=5e-3)
     np.testing.assert_allclose(found["ref_df"], np.atleast_1d(rows["ref_df"]), atol=1e-2)
     assert set(found["statistic_name"]) == {rows["stat_name"]}

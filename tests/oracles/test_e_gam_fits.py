@@ -42,6 +42,7 @@ LOGLIK = 1e-3  # the case's own
 MAXIMUM = {"rtol": 2e-5, "atol": 2e-6}  # pscl stops its search at a relative 1e-14 of the value
 
 RENT, BOSTON = "E02_gammals_rent", "E03_betar_boston"
+EPIL = "D06_gam_nb_re_epil"
 BIOCHEMISTS, VENICE = "E04_ziplss_biochemists", "E06_gevlss_venice"
 ALL = "fem + mar + kid5 + phd + ment"
 
@@ -390,18 +391,28 @@ class Held(SeparableFamily):
 
 
 OUTSIDE = [
-    (BOSTON, "smooth", "p", Beta(), "s(rm, k=10) + s(dis, k=10) + age + chas", 1),
-    (BOSTON, "parametric", "p", Beta(), "rm + age + dis", 1),
-    (BIOCHEMISTS, "nb", "art", NegativeBinomial(), "s(ment, k=8) + fem + mar + kid5 + phd", -1),
+    (BOSTON, "smooth", "p", Beta(), "s(rm, k=10) + s(dis, k=10) + age + chas", 1, 0.5),
+    (BOSTON, "parametric", "p", Beta(), "rm + age + dis", 1, 0.5),
+    (
+        BIOCHEMISTS,
+        "nb",
+        "art",
+        NegativeBinomial(),
+        "s(ment, k=8) + fem + mar + kid5 + phd",
+        -1,
+        0.5,
+    ),
+    (EPIL, "nb_ps", "y", NegativeBinomial(), "trt + s(lbase, k=8) + s(age, k=8) + V4", -1, 0.5),
+    (EPIL, "nb_re", "y", NegativeBinomial(), "trt + lbase + V4 + re(subject)", -1, 2.2),
 ]
 
 
 @pytest.mark.parametrize(
-    ("case", "key", "response", "family", "formula", "power"),
+    ("case", "key", "response", "family", "formula", "power", "errors"),
     OUTSIDE,
     ids=[f"{c[0][:3]}-{c[1]}" for c in OUTSIDE],
 )
-def test_precision_outside_of_the_predictors(case, key, response, family, formula, power):
+def test_precision_outside_of_the_predictors(case, key, response, family, formula, power, errors):
     """mgcv's second parameter maximises the restricted likelihood, ours is one of its predictors.
 
     mgcv integrates the coefficients of the mean out and maximises what is left in the precision
@@ -410,7 +421,8 @@ def test_precision_outside_of_the_predictors(case, key, response, family, formul
     the precision is a predictor like the mean, with a prior as flat, as in mgcv's own location
     scale families and in gamlss: the joint maximum of the penalised likelihood, which an
     independent search confirms. The estimate does not count the degrees of freedom of the mean, and
-    is larger than mgcv's by less than half a standard error.
+    is larger than mgcv's: by less than half a standard error beside curves, by two beside 59 random
+    effects.
     """
     oracle = load_oracle(case)
     expected = oracle.expected[key]
@@ -434,7 +446,7 @@ def test_precision_outside_of_the_predictors(case, key, response, family, formul
 
     problem, joint = fit_formula(formula, oracle.data, y, family)
     found = float(np.exp(power * joint.eta[0, 1]))
-    assert 0 < math.log(found / theta) < 0.5 * math.sqrt(joint.V[-1, -1])
+    assert 0 < math.log(found / theta) < errors * math.sqrt(joint.V[-1, -1])
     blocks = [block.dense() for block in problem.blocks]
     bound = problem.bind()
 
