@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.utils.validation import check_is_fitted
 
+from semistruct.estimators._explanation import ExplanationMixin
 from semistruct.estimators._input import resolve_device
 from semistruct.estimators._specification import Specification
 from semistruct.estimators.persistence.files import save
@@ -26,7 +27,7 @@ from semistruct.plots.model import plot_model
 __all__ = ["ReportingMixin", "by_term"]
 
 
-class ReportingMixin:
+class ReportingMixin(ExplanationMixin):
     """Accessors of a fitted model, all from one :class:`~semistruct.fitting.model.ModelFit`.
 
     Every coefficient that is shown comes from :meth:`effects`; those that predictions use are

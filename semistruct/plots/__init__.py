@@ -10,9 +10,15 @@ from semistruct.plots.diagnostics import (
     plot_residuals,
     plot_rootogram,
 )
+from semistruct.plots.explanations import (
+    plot_embedding_plane,
+    plot_image_maps,
+    plot_waterfall,
+)
 from semistruct.plots.forest import plot_forest
 from semistruct.plots.hazards import hazard_curves, hazard_ratio_curves, incidence_curves
 from semistruct.plots.model import plot_model
+from semistruct.plots.pictures import plot_contact_sheet
 from semistruct.plots.random_effects import plot_random_effect
 from semistruct.plots.smooths import plot_smooth, plot_surface
 from semistruct.plots.survival import survival_curves
@@ -22,10 +28,13 @@ __all__ = [
     "hazard_curves",
     "hazard_ratio_curves",
     "incidence_curves",
+    "plot_contact_sheet",
     "plot_diagnostics",
+    "plot_embedding_plane",
     "plot_forest",
     "plot_history",
     "plot_image_effects",
+    "plot_image_maps",
     "plot_model",
     "plot_pit",
     "plot_quantiles",
@@ -35,6 +44,7 @@ __all__ = [
     "plot_scores",
     "plot_smooth",
     "plot_surface",
+    "plot_waterfall",
     "plot_worm",
     "plot_worms",
     "survival_curves",

@@ -13,6 +13,7 @@ from semistruct.exceptions import DataError, SpecificationError
 from semistruct.fitting.deep import DeepFit
 from semistruct.fitting.model import ModelFit
 from semistruct.modalities import FeatureReader, Reader, TensorReader
+from semistruct.plots.pictures import pixels
 from semistruct.plots.style import (
     MINUS,
     OKABE_ITO,
@@ -136,7 +137,7 @@ def plot_image_effects(
     low, high = _distinct(fit, reader, rows[order], each)
     chosen = np.concatenate([low, high])
     value = dict(zip(rows, effect, strict=True))
-    pictures = _pixels(reader, fit, chosen)
+    pictures = pixels(reader, fit.input_rows(chosen))
     _, height, width, _ = pictures.shape
     left = np.arange(len(chosen)) * (1 + _MARGIN) + _GAP * (np.arange(len(chosen)) >= len(low))
     tall = height / width
@@ -280,17 +281,3 @@ def _distinct(
         return rows[[i for i, key in enumerate(seen) if key not in seen[:i]]][:each]
 
     return first_of_each(ordered[:window]), first_of_each(ordered[::-1][:window])[::-1]
-
-
-def _pixels(reader: TensorReader, fit: ModelFit, rows: np.ndarray) -> np.ndarray:
-    """Pictures ``(m, H, W, C)`` between black 0 and white 1, one or three channels."""
-    modality = reader.read(fit.input_rows(rows))
-    values = modality.batch(np.arange(len(rows))).numpy()
-    pictures = np.moveaxis(values, 1, -1)
-    pictures = pictures[..., :3] if pictures.shape[-1] >= 3 else pictures[..., :1]
-    if values.dtype == np.uint8:
-        return pictures / 255.0
-    low, high = float(values.min()), float(values.max())
-    if low < 0.0 or high > 1.0:
-        pictures = (pictures - low) / (high - low)
-    return np.asarray(pictures)
