@@ -152,7 +152,7 @@ def _plan_fusion(term: DeepTerm, frame: pd.DataFrame) -> tuple[TermPlan, dict[st
     inputs = tuple(
         InputPlan(
             reader.name,
-            "cnn" if len(reader.in_shape) == 3 else "mlp",
+            _default_encoder(reader.in_shape),
             encoder_options,
             reader.in_shape,
         )
@@ -160,3 +160,8 @@ def _plan_fusion(term: DeepTerm, frame: pd.DataFrame) -> tuple[TermPlan, dict[st
     )
     plan = TermPlan(inputs, fusion, options)
     return plan, {reader.name: reader for reader in readers}
+
+
+def _default_encoder(in_shape: tuple[int, ...]) -> str:
+    """Name of the encoder that ``deep()`` takes for an input whose rows have this shape."""
+    return "cnn" if len(in_shape) == 3 else "mlp"
