@@ -62,6 +62,7 @@ def cross_fit(
     random_state: np.random.SeedSequence,
     n_jobs: int | None = None,
     progress: bool = False,
+    fold: np.ndarray | None = None,
 ) -> CrossFit:
     """Train members for every fold on the other folds.
 
@@ -83,6 +84,9 @@ def cross_fit(
         Members trained at the same time, as in joblib.
     progress : bool
         Whether to draw a progress bar.
+    fold : (n,) int array, optional
+        Folds of another cross-fit, ``-1`` for rows that are not used, in place of ``n_folds`` new
+        ones.
 
     Raises
     ------
@@ -99,14 +103,16 @@ def cross_fit(
         )
     fold_seed, member_seed = random_state.spawn(2)
     rng = np.random.default_rng(fold_seed)
-    fold = np.full(len(problem.structured.y), -1)
-    if n_folds == 1:
+    if fold is None and n_folds == 1:
+        fold = np.full(len(problem.structured.y), -1)
         train, held_out = split_groups(used, groups, _HELD_OUT_SHARE, rng)
         fold[held_out] = _split(groups[held_out], _PARTS, rng)
         splits = [(train, held_out)]
     else:
-        strata = problem.structured.family.fold_strata(problem.structured.y[used])
-        fold[used] = _split(groups[used], n_folds, rng, strata)
+        if fold is None:
+            fold = np.full(len(problem.structured.y), -1)
+            strata = problem.structured.family.fold_strata(problem.structured.y[used])
+            fold[used] = _split(groups[used], n_folds, rng, strata)
         splits = [
             (used[fold[used] != number], used[fold[used] == number])
             for number in range(fold.max() + 1)

@@ -1,0 +1,347 @@
+"""Coefficients with the picture held fixed: a cross-fitted orthogonal score."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from semistruct.exceptions import DataWarning, SpecificationError, UnsupportedCombinationError
+from semistruct.families.base import RowCurvature
+from semistruct.families.cox import BoundCox
+from semistruct.fitting.augmented import fix_smoothing, with_columns
+from semistruct.fitting.gradient import GradientSolver
+from semistruct.fitting.members import DeepProblem, MemberSolver, TrainingOptions
+from semistruct.fitting.model import ModelFit
+from semistruct.fitting.nuisance import deep_problem_of, learn_columns, repeat_scores
+from semistruct.fitting.ridge import RidgeSolver
+from semistruct.fitting.structured import StructuredFit, StructuredProblem, fit_structured
+from semistruct.inference.covariance import CovarianceKind, covariance
+from semistruct.losses import cox_schoenfeld_residuals, cox_score_residuals
+
+__all__ = ["PartialFit", "orthogonal_fit", "partial_effects", "partial_fit"]
+
+_UNSTABLE = 0.5  # standard errors between two seeds
+
+
+@dataclass(frozen=True, eq=False)
+class PartialFit:
+    """Coefficients with the deep scores held fixed.
+
+    Attributes
+    ----------
+    beta : (p,) Series
+        Indexed by (parameter, coefficient). Intercepts of predictors with a deep term have none:
+        where the score is zero is a convention.
+    cov : (p, p) array
+        Sandwich covariance of the score.
+    r2 : (p,) array
+        Out-of-fold share of the variance of each column, about the curves, that the pictures
+        explain; NaN for coefficients of predictors without a deep term.
+    change : (p,) array
+        Largest difference of the coefficient between two seeds of the nuisance networks, in
+        standard errors.
+    """
+
+    beta: pd.Series
+    cov: np.ndarray
+    r2: np.ndarray
+    change: np.ndarray
+
+    @property
+    def unstable(self) -> list[str]:
+        """Coefficients that change by more than half a standard error."""
+        return [f"{name[1]}" for name in self.beta.index[self.change > _UNSTABLE]]
+
+
+def partial_effects(
+    fit: ModelFit,
+    training: TrainingOptions,
+    *,
+    n_repeats: int,
+    random_state: np.random.SeedSequence,
+    n_jobs: int | None = None,
+    progress: bool = False,
+) -> PartialFit:
+    """Coefficients of a fitted model with its deep terms held fixed.
+
+    Parameters
+    ----------
+    fit : ModelFit
+        With deep terms that were cross-fitted, and its training rows.
+    training : TrainingOptions
+        Of the networks that learn what the pictures say about the columns.
+    n_repeats : int
+        Such networks per fold; two or more are trained.
+    random_state, n_jobs, progress
+        As in :func:`~semistruct.fitting.crossfit.cross_fit`.
+
+    Raises
+    ------
+    UnsupportedCombinationError
+        If there is no deep term, or a single fold.
+
+    Warns
+    -----
+    DataWarning
+        If a coefficient changes by more than half a standard error between two seeds.
+
+    See Also
+    --------
+    partial_fit : What is computed.
+    """
+    if fit.deep is None or fit.blueprint is None:
+        raise UnsupportedCombinationError(
+            "estimand='partial' holds deep terms fixed, and the model has none; use "
+            "estimand='marginal', which is the same then."
+        )
+    crossfit = fit.deep.crossfit
+    used = fit.problem.sample_weight > 0
+    if not crossfit.honest[used].all():
+        raise UnsupportedCombinationError(
+            "estimand='partial' needs a score for every row from networks that did not see it; the "
+            "model was fitted with n_folds=1. Fit it with n_folds=5."
+        )
+    problem = deep_problem_of(fit)
+    per_fold = len(crossfit.members) // (int(crossfit.fold.max()) + 1)
+    repeats = [repeat_scores(problem, crossfit, repeat) for repeat in range(per_fold)]
+    blueprint = replace(fit.blueprint, mirrored=frozenset(crossfit.mirrored))
+    found = partial_fit(
+        replace(problem, blueprint=blueprint),
+        np.stack(repeats),
+        crossfit.fold,
+        RidgeSolver()
+        if blueprint.is_linear
+        else GradientSolver(replace(training, full_cohort=False, sampler=None)),
+        cluster=fit.cluster,
+        n_repeats=max(2, n_repeats),
+        random_state=random_state,
+        n_jobs=n_jobs,
+        progress=progress,
+    )
+    if found.unstable:
+        warnings.warn(
+            f"the partial coefficient of {', '.join(found.unstable)} changes by more than half a "
+            "standard error between two seeds of the networks, so that its standard error is too "
+            "small; raise n_repeats, or train the networks longer.",
+            DataWarning,
+            stacklevel=3,
+        )
+    return found
+
+
+def partial_fit(
+    problem: DeepProblem,
+    scores: np.ndarray,
+    fold: np.ndarray,
+    solver: MemberSolver,
+    *,
+    cluster: np.ndarray | None,
+    n_repeats: int,
+    random_state: np.random.SeedSequence,
+    n_jobs: int | None = None,
+    progress: bool = False,
+) -> PartialFit:
+    """Coefficients of a partially linear model from out-of-fold scores.
+
+    Parameters
+    ----------
+    problem : DeepProblem
+        n rows.
+    scores : (R, n, T) array
+        Out-of-fold deep scores of every repeat.
+    fold : (n,) int array
+    solver : MemberSolver
+        Trains the networks that predict the columns.
+    cluster : (n,) array or None
+        Rows that are not independent.
+    n_repeats, random_state, n_jobs, progress
+        As in :func:`~semistruct.fitting.crossfit.cross_fit`.
+
+    Notes
+    -----
+    The predictor is ``X b + curves + g(picture)``. Networks on the same folds learn ``m = E_w[X |
+    picture, curves]`` with the information ``w`` of every row as its weight. Both nuisances then
+    are columns beside ``X``: the likelihood is maximised over ``b``, the curves and the weights of
+    all scores (see :func:`orthogonal_fit`). At its maximum ``sum (X - m) dl/d eta = 0`` where
+    ``m`` is the best combination of what the networks and the curves say about ``X``: errors in
+    ``g`` are multiplied by errors in ``m``. In a Cox model the risk-set means are the part of the
+    least favourable direction that depends on time, and the networks learn ``X`` minus its mean
+    among those at risk, weighted by the expected number of events.
+
+    Nominal coverage is not promised: the score is orthogonal, but the networks may not have found
+    what confounds.
+
+    References
+    ----------
+    Chernozhukov et al. (2018), Double/debiased machine learning for treatment and structural
+    parameters, Econometrics Journal 21, C1-C68. Sasieni (1992), Information bounds for the
+    conditional hazard ratio in a nested family of regression models, JRSS B 54, 617-635.
+    """
+    structured = problem.structured
+    slots = problem.blueprint.slots
+    params = sorted({slot.param for slot in slots})
+    R = max(len(scores), n_repeats)
+    nuisance = [
+        [_columns_of(problem, scores[[r % len(scores)]], k) for k in range(len(structured.designs))]
+        for r in range(R)
+    ]
+    whole = [_columns_of(problem, scores, k) for k in range(len(structured.designs))]
+    base = orthogonal_fit(structured, problem.start, whole)[0]
+    r2 = [np.full(design.p, np.nan) for design in structured.designs]
+    for k, seed in zip(params, random_state.spawn(len(params)), strict=True):
+        columns = _targets(structured, k)
+        if not len(columns):
+            continue
+        response, weight = _columns_and_weights(structured, base, k, columns)
+        learned = learn_columns(
+            problem,
+            k,
+            columns,
+            response,
+            weight,
+            base,
+            solver,
+            fold=fold,
+            n_repeats=n_repeats,
+            random_state=seed,
+            n_jobs=n_jobs,
+            progress=progress,
+        )
+        r2[k][columns] = learned.r2
+        whole[k] = np.hstack([whole[k], learned.scores.mean(axis=0)])
+        for r in range(R):
+            nuisance[r][k] = np.hstack([nuisance[r][k], learned.scores[r % n_repeats]])
+    fitted, extended = orthogonal_fit(structured, problem.start, whole)
+    at, index = _reported(structured, fitted, params)
+    if not len(at):
+        raise SpecificationError(
+            "estimand='partial' needs a parametric coefficient; the predictors have none but "
+            "intercepts."
+        )
+    if cluster is None and problem.unit is not None:
+        cluster = problem.unit
+    kind: CovarianceKind = "sandwich" if cluster is None else "cluster"
+    cov = covariance(fitted, extended, kind, cluster=cluster)[np.ix_(at, at)]
+    each = []
+    for own in nuisance:
+        other = orthogonal_fit(structured, problem.start, own)[0]
+        each.append(other.beta[_reported(structured, other, params)[0]])
+    change = np.ptp(each, axis=0) / np.sqrt(np.diag(cov))
+    explained = [
+        r2[k][j]
+        for k in range(len(structured.designs))
+        for j in _reported_columns(structured, k, params)
+    ]
+    return PartialFit(pd.Series(fitted.beta[at], index), cov, np.array(explained), change)
+
+
+def orthogonal_fit(
+    problem: StructuredProblem, start: StructuredFit, nuisance: Sequence[np.ndarray]
+) -> tuple[StructuredFit, StructuredProblem]:
+    """The structured model with out-of-fold nuisances as columns beside its own.
+
+    Parameters
+    ----------
+    problem : StructuredProblem
+    start : StructuredFit
+        Whose smoothing parameters are kept.
+    nuisance : sequence of K (n, m_k) arrays
+        Columns for every predictor; those that are constant are left out.
+
+    Returns
+    -------
+    StructuredFit, StructuredProblem
+        The own columns of every predictor come first.
+
+    Notes
+    -----
+    For the normal with identity link this is least squares on all columns, whose coefficients of
+    ``X`` are those of the regression of the response on ``X`` minus its regression on the
+    nuisances (Frisch and Waugh 1933, Econometrica 1; Lovell 1963, JASA 58).
+    """
+    columns = []
+    for own in nuisance:
+        spread = own.std(axis=0)
+        kept = spread > 1e-10 * (1e-300 + np.abs(own).max(axis=0, initial=0.0))
+        columns.append((own[:, kept] - own[:, kept].mean(axis=0)) / spread[kept])
+    labels = [[f"nuisance {j + 1}" for j in range(own.shape[1])] for own in columns]
+    extended = with_columns(fix_smoothing(problem, start.smoothing), columns, labels)
+    return fit_structured(extended), extended
+
+
+def _columns_of(problem: DeepProblem, scores: np.ndarray, k: int) -> np.ndarray:
+    """Mean scores that enter a predictor, and which of their pictures are there, ``(n, m)``."""
+    found: list[np.ndarray] = []
+    absences: dict[tuple[str, ...], np.ndarray] = {}
+    for t, slot in enumerate(problem.blueprint.slots):
+        if slot.param != k:
+            continue
+        found.append(scores[:, :, t].mean(axis=0))
+        names = tuple(part.name for part in problem.blueprint.plans[slot.network].inputs)
+        present = np.any([problem.modalities[name].present for name in names], axis=0)
+        absences[names] = problem.gather(present).astype(float)
+    columns = [*found, *(present for present in absences.values() if not present.all())]
+    return np.column_stack([np.zeros((len(problem.structured.y), 0)), *columns])
+
+
+def _targets(problem: StructuredProblem, k: int) -> np.ndarray:
+    """Positions of the parametric columns of a predictor, without its intercept."""
+    design = problem.designs[k]
+    named = np.array([name != "Intercept" for name in design.names], dtype=bool)
+    return np.flatnonzero((design.kinds == "parametric") & named)
+
+
+def _reported_columns(problem: StructuredProblem, k: int, params: Sequence[int]) -> np.ndarray:
+    if k in params:
+        return _targets(problem, k)
+    return np.flatnonzero(problem.designs[k].kinds == "parametric")
+
+
+def _reported(
+    problem: StructuredProblem, fit: StructuredFit, params: Sequence[int]
+) -> tuple[np.ndarray, pd.MultiIndex]:
+    """Positions of the coefficients with a meaning among those of an extended fit."""
+    found, names = [], []
+    for k, (param, at) in enumerate(zip(problem.family.param_names, fit.slices, strict=True)):
+        for j in _reported_columns(problem, k, params):
+            found.append(at.start + int(j))
+            names.append((param, problem.designs[k].names[j]))
+    index = pd.MultiIndex.from_tuples(names, names=["parameter", "coefficient"])
+    return np.array(found, dtype=int), index
+
+
+def _columns_and_weights(
+    problem: StructuredProblem, base: StructuredFit, k: int, columns: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the networks are to predict ``(n, q)``, and the information of every row ``(n,)``."""
+    block = problem.blocks[k]
+    selection = np.zeros((block.shape[1], len(columns)))
+    selection[columns, np.arange(len(columns))] = 1.0
+    X = block.matvec(selection)
+    bound = problem.bind()
+    if isinstance(bound, BoundCox):
+        return _time_averages(bound, base.eta, X)
+    curvature = cast(RowCurvature, bound.curvature(base.eta, "expected"))
+    return X, np.maximum(curvature.w[:, k, k], 0.0)
+
+
+def _time_averages(
+    bound: BoundCox, eta: np.ndarray, X: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Columns minus their means among those at risk, averaged over each row's expected events."""
+    options: dict[str, Any] = {"weights": bound.weight, "ties": bound.ties}
+    residuals = cox_score_residuals(eta[:, 0], X, bound.risk_sets, weighted=False, **options)
+    events = cox_schoenfeld_residuals(eta[:, 0], X, bound.risk_sets, **options)
+    total = -residuals.numpy()
+    total[events.rows] += events.residuals
+    information = bound.hessian(eta).diagonal.numpy()
+    case = np.ones(len(X)) if bound.weight is None else bound.weight
+    expected = np.divide(information, case, out=np.zeros(len(X)), where=case > 0)
+    usable = expected > 0
+    response = np.divide(total, expected[:, None], out=np.zeros_like(X), where=usable[:, None])
+    return response, np.where(usable, information, 0.0)
