@@ -59,13 +59,14 @@ format: $(READY)-dev
 
 docs: $(READY)-docs
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(PY) docs/_check_links.py docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
 bench: $(READY)-bench
 	$(PY) -m benchmarks $(ONLY)
 
 clean:
-	rm -rf .venv build dist demo-output docs/_build docs/reference docs/vignettes
+	rm -rf .venv build dist demo-output docs/_build docs/reference docs/vignettes docs/public.md
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(PY):

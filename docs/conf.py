@@ -1,21 +1,29 @@
 """Configuration of the documentation.
 
 The reference has one page per module file, written into ``docs/reference`` from the source tree
-before each build, so that it cannot miss a module. Vignettes become pages through jupytext, and
-README, CONTRIBUTING, CHANGELOG and the benchmarks' README become pages as they are.
+before each build, so that it cannot miss a module; a page of all public names is written from
+``semistruct.__all__``. Vignettes are run and become pages with their results, and README,
+CONTRIBUTING, CHANGELOG and the benchmarks' README become pages as they are.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import inspect
+import os
 import re
 import shutil
+import sys
 from pathlib import Path
-
-import jupytext
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
+sys.path.insert(0, str(DOCS))
+
+from _render import render  # noqa: E402
+
+import semistruct  # noqa: E402
 
 project = "semistruct"
 author = "semistruct developers"
@@ -31,9 +39,13 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
 html_title = f"semistruct {release}"
 
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["dollarmath", "amsmath"]
+math_numfig = True
+math_eqref_format = "({number})"
 myst_heading_anchors = 3
 
 autodoc_default_options = {"members": True, "show-inheritance": True}
@@ -46,6 +58,9 @@ napoleon_use_ivar = True  # attributes described in a docstring and in the class
 napoleon_custom_sections = [("Class attributes", "Attributes")]
 # Types are written in words: "array of shape (n, p)" is no reference to an attribute `shape`.
 suppress_warnings = ["ref.python"]
+
+# Listed on the front page, not among the vignettes.
+GALLERY = "08_gallery"
 
 # Files of the repository that are also pages: links between them become links between pages.
 PAGES = {
@@ -86,17 +101,78 @@ def _write_vignettes() -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     names = []
+    kept = DOCS / "_build" / "vignettes"
     for source in sorted((ROOT / "vignettes").glob("*.py")):
-        notebook = jupytext.read(source)
-        notebook.metadata = {}
-        text = jupytext.writes(notebook, fmt="md")
-        (folder / f"{source.stem}.md").write_text(text, encoding="utf-8")
-        names.append(source.stem)
+        # Running a vignette takes a minute; its pages are kept until it or the package changes.
+        store = kept / f"{source.stem}-{_checksum(source)}"
+        if not store.is_dir():
+            for old in kept.glob(f"{source.stem}-*"):
+                shutil.rmtree(old)
+            draft = kept / "draft"
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir(parents=True)
+            page = render(source, draft)
+            (draft / f"{source.stem}.md").write_text(page, encoding="utf-8")
+            os.replace(draft, store)
+        shutil.copytree(store, folder, dirs_exist_ok=True)
+        if source.stem != GALLERY:
+            names.append(source.stem)
     entries = "\n".join(names)
     (folder / "index.md").write_text(
         f"# Vignettes\n\nEach is a notebook kept as text in `vignettes/`.\n\n"
         f"```{{toctree}}\n:maxdepth: 1\n\n{entries}\n```\n",
         encoding="utf-8",
+    )
+
+
+def _checksum(vignette: Path) -> str:
+    files = [vignette, DOCS / "_render.py", *sorted((ROOT / "semistruct").rglob("*.py"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+def _public() -> dict[str, object]:
+    return {name: getattr(semistruct, name) for name in semistruct.__all__}
+
+
+def _place(name: str, value: object) -> str:
+    """Where a public name is documented."""
+    if inspect.ismodule(value):
+        return value.__name__
+    return f"{value.__module__}.{value.__qualname__}"
+
+
+def _write_public() -> None:
+    """One line for every public name, with a link to where it is documented."""
+    groups: dict[str, list[str]] = {"Classes": [], "Functions and terms": [], "Namespaces": []}
+    for name, value in sorted(_public().items(), key=lambda item: item[0].lower()):
+        first = (inspect.getdoc(value) or "").split("\n\n")[0].replace("\n", " ")
+        first = re.sub(r":\w+:`~?([^`]*)`", r"`\1`", first).replace("``", "`")
+        if inspect.ismodule(value):
+            group, role = "Namespaces", "mod"
+        elif inspect.isclass(value):
+            group, role = "Classes", "exc" if issubclass(value, BaseException) else "class"
+        else:
+            group, role = "Functions and terms", "func"
+        link = f"{{py:{role}}}`{name} <{_place(name, value)}>`"
+        groups[group].append(f"| {link} | {first} |")
+    text = "# Public names\n\nEverything that `import semistruct as ss` gives, by `ss.<name>`.\n"
+    for title, lines in groups.items():
+        text += f"\n## {title}\n\n| name | |\n|---|---|\n" + "\n".join(lines) + "\n"
+    (DOCS / "public.md").write_text(text, encoding="utf-8")
+
+
+def _resolve_public(app, env, node, contnode):
+    """Let `semistruct.CoxPH` in a docstring lead to the class where it is documented."""
+    target = node.get("reftarget", "")
+    first, _, rest = target.removeprefix("semistruct.").partition(".")
+    if node.get("refdomain") != "py" or first not in _public():
+        return None
+    place = _place(first, _public()[first]) + (f".{rest}" if rest else "")
+    if place == target:
+        return None
+    domain = env.get_domain("py")
+    return domain.resolve_xref(
+        env, node["refdoc"], app.builder, node["reftype"], place, node, contnode
     )
 
 
@@ -112,7 +188,7 @@ def _write_pages() -> None:
 def _with_page_links(text: str) -> str:
     for source, page in PAGES.items():
         text = text.replace(f"({source})", f"({page})")
-    return text
+    return text.replace("(docs/_static/", "(_static/")
 
 
 def _escape_stars(app, what, name, obj, options, lines) -> None:
@@ -133,8 +209,10 @@ def setup(app) -> None:
     """Called by sphinx."""
     app.connect("autodoc-skip-member", _skip_metadata_requests)
     app.connect("autodoc-process-docstring", _escape_stars, priority=100)  # before napoleon
+    app.connect("missing-reference", _resolve_public)
 
 
 _write_pages()
+_write_public()
 _write_reference()
 _write_vignettes()
