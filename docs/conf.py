@@ -9,6 +9,7 @@ CONTRIBUTING, CHANGELOG and the benchmarks' README become pages as they are.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.metadata
 import inspect
 import os
@@ -31,19 +32,20 @@ copyright = "semistruct developers"
 release = version = importlib.metadata.version("semistruct")
 
 extensions = [
+    "_mathml",
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
 exclude_patterns = ["_build"]
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
 html_title = f"semistruct {release}"
 
-myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_enable_extensions = ["dollarmath"]
 math_numfig = True
 math_eqref_format = "({number})"
 myst_heading_anchors = 3
@@ -58,6 +60,10 @@ napoleon_use_ivar = True  # attributes described in a docstring and in the class
 napoleon_custom_sections = [("Class attributes", "Attributes")]
 # Types are written in words: "array of shape (n, p)" is no reference to an attribute `shape`.
 suppress_warnings = ["ref.python"]
+
+# Modules and packages that pass on names of others.
+_PASSING_ON = ("datasets", "families", "losses", "metrics", "nn", "plots", "terms")
+NAMESPACES = [f"semistruct.{name}" for name in _PASSING_ON]
 
 # Listed on the front page, not among the vignettes.
 GALLERY = "08_gallery"
@@ -85,15 +91,47 @@ def _write_reference() -> None:
     folder = DOCS / "reference"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    names = _modules()
+    for name in NAMESPACES:
+        (folder / f"{name}.rst").write_text(_namespace(name), encoding="utf-8")
+    names = [name for name in _modules() if name not in NAMESPACES]
     for name in names:
         title = name.removeprefix("semistruct.")
-        text = f"{title}\n{'=' * len(title)}\n\n.. automodule:: {name}\n"
+        text = f"{title}\n{'=' * len(title)}\n\n.. automodule:: {name}\n   {_members(name)}\n"
         (folder / f"{name}.rst").write_text(text, encoding="utf-8")
-    entries = "\n".join(f"   {name}" for name in names)
-    (folder / "index.rst").write_text(
-        f"Reference\n=========\n\n.. toctree::\n   :maxdepth: 1\n\n{entries}\n", encoding="utf-8"
+    tree = ".. toctree::\n   :maxdepth: 1\n   :caption: {}\n\n{}\n"
+    text = "Reference\n=========\n\n" + "\n".join(
+        tree.format(caption, "\n".join(f"   {name}" for name in entries))
+        for caption, entries in (("Namespaces", NAMESPACES), ("Modules", names))
     )
+    (folder / "index.rst").write_text(text, encoding="utf-8")
+
+
+def _members(name: str) -> str:
+    """The option that documents what a module itself defines; what it passes on is elsewhere."""
+    module = importlib.import_module(name)
+    values = {own: getattr(module, own) for own in module.__all__}
+    own = [n for n, value in values.items() if getattr(value, "__module__", name) == name]
+    return f":members: {', '.join(own)}" if own else ":no-members:"
+
+
+def _namespace(name: str) -> str:
+    """A page of names that a namespace passes on, with links to where they are documented."""
+    module = importlib.import_module(name)
+    lines = []
+    for public in sorted(module.__all__, key=str.lower):
+        value = getattr(module, public)
+        if inspect.isclass(value) or inspect.isroutine(value):
+            role = "class" if inspect.isclass(value) else "func"
+            link = f":py:{role}:`{public} <{_place(public, value)}>`"
+            lines.append(f"   * - {link}\n     - {_first_line(value)}")
+    title = name.removeprefix("semistruct.")
+    table = ".. list-table::\n   :widths: auto\n\n" + "\n".join(lines)
+    return f"{title}\n{'=' * len(title)}\n\n.. automodule:: {name}\n   :no-members:\n\n{table}\n"
+
+
+def _first_line(value: object) -> str:
+    first = (inspect.getdoc(value) or "").split("\n\n")[0].replace("\n", " ")
+    return re.sub(r":\w+:`~?([^`]*)`", r"``\1``", first)
 
 
 def _write_vignettes() -> None:
@@ -145,8 +183,7 @@ def _write_public() -> None:
     """One line for every public name, with a link to where it is documented."""
     groups: dict[str, list[str]] = {"Classes": [], "Functions and terms": [], "Namespaces": []}
     for name, value in sorted(_public().items(), key=lambda item: item[0].lower()):
-        first = (inspect.getdoc(value) or "").split("\n\n")[0].replace("\n", " ")
-        first = re.sub(r":\w+:`~?([^`]*)`", r"`\1`", first).replace("``", "`")
+        first = _first_line(value).replace("``", "`")
         if inspect.ismodule(value):
             group, role = "Namespaces", "mod"
         elif inspect.isclass(value):
@@ -200,6 +237,45 @@ def _escape_stars(app, what, name, obj, options, lines) -> None:
             lines[i] = "``".join(words)
 
 
+def _one_attribute_each(app, what, name, obj, options, lines) -> None:
+    """Write ``params, bse : Series`` of a section of attributes as one entry for each name.
+
+    Napoleon splits the names of parameters, not those of attributes.
+    """
+    found: list[str] = []
+    section, entry, names = "", [], []
+
+    def close() -> None:
+        for own in names:
+            found.extend([entry[0].replace(", ".join(names), own, 1), *entry[1:]])
+        entry.clear()
+        names.clear()
+
+    for i, line in enumerate(lines):
+        underline = lines[i + 1] if i + 1 < len(lines) else ""
+        if line.strip() and set(underline.strip()) == {"-"}:
+            close()
+            section = line.strip()
+        several = re.match(r"^(\w+(?:, \w+)+)(?: : .*)?$", line)
+        if section.endswith("ttributes") and several and set(underline.strip()) != {"-"}:
+            close()
+            names.extend(several[1].split(", "))
+            entry.append(line)
+        elif names and (line.startswith(" ") or not line.strip()):
+            entry.append(line)
+        else:
+            close()
+            found.append(line)
+    close()
+    lines[:] = found
+
+
+def _keep_underscores(app, what, name, obj, options, lines) -> None:
+    """Let ``coef_`` be called so: an underscore at the end of a field's name is markup."""
+    for i, line in enumerate(lines):
+        lines[i] = re.sub(r"^(:(?:ivar|vartype) \w+?)\\?_:", r"\1\\_:", line)
+
+
 def _skip_metadata_requests(app, what, name, obj, skip, options) -> bool | None:
     """Leave out the methods that scikit-learn writes into every estimator."""
     return True if re.fullmatch(r"set_\w+_request|get_metadata_routing", name) else None
@@ -209,6 +285,8 @@ def setup(app) -> None:
     """Called by sphinx."""
     app.connect("autodoc-skip-member", _skip_metadata_requests)
     app.connect("autodoc-process-docstring", _escape_stars, priority=100)  # before napoleon
+    app.connect("autodoc-process-docstring", _one_attribute_each, priority=110)
+    app.connect("autodoc-process-docstring", _keep_underscores, priority=900)
     app.connect("missing-reference", _resolve_public)
 
 

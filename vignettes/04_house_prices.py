@@ -32,7 +32,7 @@ import pandas as pd
 import semistruct as ss
 
 
-def simulated_houses(n: int = 400) -> pd.DataFrame:
+def simulated_houses(n: int = 300) -> pd.DataFrame:
     """Houses whose photo shows how green the garden is, which the table does not tell."""
     rng = np.random.default_rng(0)
     garden = rng.uniform(0, 1, n)
@@ -81,7 +81,7 @@ plt.show()
 # %% [markdown]
 # ## The photo as a term
 #
-# Small settings keep this page quick: three folds, one network for each, 15 epochs. Identical
+# Small settings keep this page quick: three folds, one network for each, 10 epochs. Identical
 # photos stay in one fold, because a network that has seen a photo knows its price.
 
 # %%
@@ -90,7 +90,7 @@ joint = ss.SemiStructuredRegressor(
     "lognormal",
     n_folds=3,
     n_repeats=1,
-    max_epochs=15,
+    max_epochs=10,
     progress=False,
     random_state=0,
 ).fit(houses, houses["price"])
@@ -120,7 +120,7 @@ placed = ss.SemiStructuredRegressor(
     "lognormal",
     n_folds=3,
     n_repeats=1,
-    max_epochs=15,
+    max_epochs=10,
     progress=False,
     random_state=0,
 ).fit(houses, houses["price"])

@@ -40,7 +40,7 @@ train, test = study[:600], study[600:]
 quick = {
     "n_folds": 3,
     "n_repeats": 1,
-    "max_epochs": 25,
+    "max_epochs": 15,
     "progress": False,
     "random_state": 0,
 }
