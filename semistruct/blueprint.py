@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from semistruct.encoders import Augmentation, Encoder, FeatureEncoder, build_encoder
-from semistruct.fusion import build_fusion
+from semistruct.encoders import Augmentation, Encoder, FeatureEncoder, MapEncoder, build_encoder
+from semistruct.fusion import MLPHead, build_fusion
 from semistruct.modalities import Modality, Reader
 from semistruct.network import SemiStructuredNet
 from semistruct.term_network import TermNetwork
@@ -91,11 +91,14 @@ class TermPlan:
     fusion : str or None
         None for a single input.
     fusion_options : mapping
+    head : {"linear", "mlp"}
+        Whether a network follows the fusion.
     """
 
     inputs: tuple[InputPlan, ...]
     fusion: str | None = None
     fusion_options: Mapping[str, Any] = field(default_factory=dict)
+    head: str = "linear"
 
     def make(self, random_state: np.random.SeedSequence) -> TermNetwork:
         """A new network."""
@@ -107,8 +110,22 @@ class TermPlan:
         latent_dims = {
             name: encoder.latent_dim for name, encoder in zip(names, encoders, strict=True)
         }
-        fusion = build_fusion(self.fusion, latent_dims, self.fusion_options, int(seeds[0]))
-        return TermNetwork(names, encoders, fusion)
+        map_channels = {
+            name: encoder.map_channels
+            for name, encoder in zip(names, encoders, strict=True)
+            if isinstance(encoder, MapEncoder)
+        }
+        fusion = build_fusion(
+            self.fusion,
+            latent_dims,
+            self.fusion_options,
+            int(seeds[0]),
+            map_channels=map_channels,
+        )
+        head = None
+        if self.head == "mlp":
+            head = MLPHead(fusion.latent_dim, int(random_state.generate_state(len(seeds) + 1)[-1]))
+        return TermNetwork(names, encoders, fusion, head)
 
 
 @dataclass(frozen=True)

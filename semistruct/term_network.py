@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from semistruct.batch import Batch
-from semistruct.encoders import Encoder
-from semistruct.fusion import LatentFusion
+from semistruct.encoders import Encoder, MapEncoder
+from semistruct.fusion import ConditionedFusion, LatentFusion
 
 __all__ = ["TermNetwork"]
 
@@ -25,6 +25,8 @@ class TermNetwork(nn.Module):
         One per input.
     fusion : LatentFusion, optional
         Needed where there is more than one input; it knows the inputs by these names.
+    head : module, optional
+        From joined features to features of the same dimension.
     """
 
     def __init__(
@@ -32,11 +34,13 @@ class TermNetwork(nn.Module):
         inputs: Sequence[str],
         encoders: Sequence[Encoder],
         fusion: LatentFusion | None = None,
+        head: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.inputs = tuple(inputs)
         self.encoders = nn.ModuleList(encoders)
         self.fusion = fusion
+        self.head = head
         self.latent_dim = encoders[0].latent_dim if fusion is None else fusion.latent_dim
 
     def present(self, batch: Batch) -> Tensor:
@@ -45,10 +49,32 @@ class TermNetwork(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Latent features ``(b, latent_dim)``."""
-        latents = {
-            name: encoder(batch.inputs[name], batch.masks.get(name))
-            for name, encoder in zip(self.inputs, self.encoders, strict=True)
-        }
+        latents = self.latents(batch)
         if self.fusion is None:
             return latents[self.inputs[0]]
-        return self.fusion(latents, {name: batch.present[name] for name in self.inputs})
+        joined = self.fusion(latents, {name: batch.present[name] for name in self.inputs})
+        if self.head is None:
+            return joined
+        out: Tensor = self.head(joined)
+        return out
+
+    def latents(self, batch: Batch) -> dict[str, Tensor]:
+        """Latent features ``(b, d)`` of every input, before they are joined."""
+        pairs = list(zip(self.inputs, self.encoders, strict=True))
+        if not isinstance(self.fusion, ConditionedFusion):
+            return {
+                name: encoder(batch.inputs[name], batch.masks.get(name)) for name, encoder in pairs
+            }
+        vectors, maps = {}, {}
+        for name, encoder in pairs:
+            if isinstance(encoder, MapEncoder):
+                maps[name] = encoder.maps(batch.inputs[name])
+            else:
+                vectors[name] = encoder(batch.inputs[name], batch.masks.get(name))
+        changed = self.fusion.modulate(maps, vectors, batch.present)
+        read = {
+            name: encoder.from_maps(changed[name])
+            for name, encoder in pairs
+            if isinstance(encoder, MapEncoder)
+        }
+        return {name: read.get(name, vectors.get(name)) for name in self.inputs}  # type: ignore[misc]

@@ -154,7 +154,7 @@ def test_a_blueprint_survives_pickling(frame):
         (encoder("resnet", "scan"), "'resnet'"),
         (cnn("scan", depth=3), "'depth'"),
         (mlp("x", activation="swish"), "'swish'"),
-        (deep("scan", "x", fusion="film"), "'film'"),
+        (deep("scan", "x", fusion="fim"), "'fim'"),
         (deep("scan", "x", rank=3), "'rank'"),
         (cnn("u"), "u|cnn"),
     ],

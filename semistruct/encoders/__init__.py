@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from semistruct.encoders.augmentation import Augmentation
-from semistruct.encoders.base import Encoder
-from semistruct.encoders.build import ENCODERS, build_encoder
+from semistruct.encoders.base import Encoder, MapEncoder
+from semistruct.encoders.build import ENCODERS, build_encoder, encoder_options
 from semistruct.encoders.cnn import CNNEncoder
 from semistruct.encoders.features import FeatureEncoder
 from semistruct.encoders.mlp import MLPEncoder
@@ -19,6 +19,8 @@ __all__ = [
     "FeatureEncoder",
     "InputStandardization",
     "MLPEncoder",
+    "MapEncoder",
     "ModuleEncoder",
     "build_encoder",
+    "encoder_options",
 ]

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "MapEncoder"]
 
 
 class Encoder(nn.Module, ABC):
@@ -41,3 +41,30 @@ class Encoder(nn.Module, ABC):
         Called once before training, with a sample ``(m, *shape)`` of the training rows. An
         encoder that needs no scaling does nothing.
         """
+
+
+class MapEncoder(Encoder):
+    """An encoder of two parts: feature maps, and what is read from them.
+
+    ``encoder(x) == encoder.from_maps(encoder.maps(x))``; between the two, fusions may change the
+    maps.
+
+    Attributes
+    ----------
+    map_channels : int
+        Number of feature maps.
+    """
+
+    map_channels: int
+
+    @abstractmethod
+    def maps(self, x: Tensor) -> Tensor:
+        """Feature maps ``(b, map_channels, ...)`` of ``x`` ``(b, *shape)``."""
+
+    @abstractmethod
+    def from_maps(self, maps: Tensor) -> Tensor:
+        """Latent features ``(b, latent_dim)`` of feature maps."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Latent features ``(b, latent_dim)``; ``mask`` is unused."""
+        return self.from_maps(self.maps(x))

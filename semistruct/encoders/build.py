@@ -18,7 +18,7 @@ from semistruct.encoders.module import ModuleEncoder
 from semistruct.encoders.randomness import initial_weights, reseed
 from semistruct.exceptions import SpecificationError
 
-__all__ = ["ENCODERS", "build_encoder"]
+__all__ = ["ENCODERS", "build_encoder", "encoder_options"]
 
 ENCODERS: dict[str, type[Encoder]] = {
     "cnn": CNNEncoder,
@@ -28,6 +28,23 @@ ENCODERS: dict[str, type[Encoder]] = {
 _AUGMENTATION_OPTIONS = tuple(
     name for name in inspect.signature(Augmentation).parameters if name != "random_state"
 )
+
+
+def encoder_options(name: str) -> frozenset[str]:
+    """Names of the options that an encoder takes, those of its augmentation included.
+
+    Examples
+    --------
+    >>> sorted(encoder_options("mlp"))
+    ['activation', 'dropout', 'hidden', 'latent_dim']
+    """
+    own = _options_of(lookup(ENCODERS, name, "encoder"))
+    return frozenset([*own, *(_AUGMENTATION_OPTIONS if "augmentation" in own else ())])
+
+
+def _options_of(cls: type[Encoder]) -> list[str]:
+    reserved = ("self", "module", "in_shape", "random_state")
+    return [p for p in inspect.signature(cls).parameters if p not in reserved]
 
 
 def build_encoder(
@@ -107,8 +124,7 @@ did you mean 'latent_dim'? Known: activation, dropout, hidden, latent_dim.
 
 def _checked(cls: type[Encoder], given: dict[str, Any], name: str) -> dict[str, Any]:
     """Options with those of the augmentation gathered; refuses what ``cls`` does not know."""
-    reserved = ("self", "module", "in_shape", "random_state")
-    allowed = [p for p in inspect.signature(cls).parameters if p not in reserved]
+    allowed = _options_of(cls)
     if "augmentation" in allowed:
         chosen = {k: given.pop(k) for k in _AUGMENTATION_OPTIONS if k in given}
         if chosen and given.get("augmentation") is not None:

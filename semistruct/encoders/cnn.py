@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from semistruct._registry import lookup
 from semistruct.encoders.activations import ACTIVATIONS
 from semistruct.encoders.augmentation import Augmentation
-from semistruct.encoders.base import Encoder
+from semistruct.encoders.base import MapEncoder
 from semistruct.encoders.randomness import Dropout, initial_weights, reseed
 from semistruct.encoders.standardization import InputStandardization
 from semistruct.exceptions import SpecificationError
@@ -29,7 +29,7 @@ DEFAULT_AUGMENTATION: Mapping[str, Any] = {
 }
 
 
-class CNNEncoder(Encoder):
+class CNNEncoder(MapEncoder):
     """Convolutions down to a coarse grid, then one linear layer that knows where things are.
 
     The pictures are standardised, changed at random in training, halved until their shorter side
@@ -116,6 +116,7 @@ class CNNEncoder(Encoder):
                 stages.append(_stage(previous, width_out, stride, act))
                 previous = width_out
             self.stages = nn.Sequential(*stages)
+            self.map_channels = previous
             self.pool = nn.AdaptiveAvgPool2d((rows, columns))
             self.dropout = Dropout(dropout)
             self.head = nn.Sequential(nn.Linear(previous * rows * columns, latent_dim), act())
@@ -131,11 +132,16 @@ class CNNEncoder(Encoder):
         """Learn mean and standard deviation of every channel."""
         self.standardization.fit(sample)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Latent features ``(b, latent_dim)`` of pictures ``(b, C, H, W)``; ``mask`` is unused."""
+    def maps(self, x: Tensor) -> Tensor:
+        """Feature maps ``(b, map_channels, h, w)`` of pictures ``(b, C, H, W)``."""
         pictures = self.augmentation(self.standardization(x))
-        cells = self.pool(self.stages(pictures.to(memory_format=torch.channels_last)))
-        return self.head(self.dropout(cells.flatten(1)))
+        found: Tensor = self.stages(pictures.to(memory_format=torch.channels_last))
+        return found
+
+    def from_maps(self, maps: Tensor) -> Tensor:
+        """Latent features ``(b, latent_dim)`` of feature maps ``(b, map_channels, h, w)``."""
+        out: Tensor = self.head(self.dropout(self.pool(maps).flatten(1)))
+        return out
 
 
 def _augmentation(augmentation: Augmentation | Mapping[str, Any] | None) -> Augmentation:

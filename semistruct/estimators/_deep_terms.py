@@ -11,9 +11,9 @@ from torch import nn
 
 from semistruct._registry import lookup
 from semistruct.blueprint import SCALING_ROWS, InputPlan, NetworkBlueprint, Slot, TermPlan
-from semistruct.encoders import ENCODERS, ModuleEncoder, build_encoder
+from semistruct.encoders import ENCODERS, ModuleEncoder, build_encoder, encoder_options
 from semistruct.exceptions import SpecificationError
-from semistruct.fusion import build_fusion
+from semistruct.fusion import fusion_options
 from semistruct.modalities import (
     FeatureReader,
     Reader,
@@ -26,8 +26,6 @@ from semistruct.terms.measurement import is_tensor
 __all__ = ["draw_blueprint"]
 
 _FUSION = "concat"
-_TRIAL_DIM = 4
-_ENCODER_OPTIONS = ("latent_dim", "dropout", "activation")
 
 
 def draw_blueprint(
@@ -144,24 +142,42 @@ def _plan_fusion(term: DeepTerm, frame: pd.DataFrame) -> tuple[TermPlan, dict[st
         readers.append(table_reader(frame, table, f"table of {term.label}"))
     options = dict(term.options)
     fusion = str(options.pop("fusion", _FUSION))
-    encoder_options: dict[str, Any] = {
-        key: options.pop(key) for key in _ENCODER_OPTIONS if key in options
-    }
-    # A trial, so that a wrong name or option is refused before anything is fitted.
-    build_fusion(fusion, {reader.name: _TRIAL_DIM for reader in readers}, options, 0)
+    head = options.pop("head", "linear")
+    if head not in ("linear", "mlp"):
+        raise SpecificationError(f"head of {term.label} must be 'linear' or 'mlp', got {head!r}.")
+    kinds = {reader.name: _default_encoder(reader.in_shape) for reader in readers}
+    of_fusion, of_encoders = _divided(options, fusion, kinds, term.label)
     inputs = tuple(
-        InputPlan(
-            reader.name,
-            _default_encoder(reader.in_shape),
-            encoder_options,
-            reader.in_shape,
-        )
+        InputPlan(reader.name, kinds[reader.name], of_encoders[reader.name], reader.in_shape)
         for reader in readers
     )
-    plan = TermPlan(inputs, fusion, options)
+    plan = TermPlan(inputs, fusion, of_fusion, head)
+    # A trial, so that a wrong option or combination is refused before anything is fitted.
+    plan.make(np.random.SeedSequence(0))
     return plan, {reader.name: reader for reader in readers}
 
 
 def _default_encoder(in_shape: tuple[int, ...]) -> str:
-    """Name of the encoder that ``deep()`` takes for an input whose rows have this shape."""
+    """Encoder of an input by the shape of its rows."""
     return "cnn" if len(in_shape) == 3 else "mlp"
+
+
+def _divided(
+    options: Mapping[str, Any], fusion: str, kinds: Mapping[str, str], label: str
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Options of the fusion, and for every input those of its encoder.
+
+    ``latent_dim`` is that of the encoders. Another option goes to the fusion if that has it, else
+    to all encoders that have it.
+    """
+    own = fusion_options(fusion) - {"latent_dim"}
+    known = {name: encoder_options(kind) for name, kind in kinds.items()}
+    for option in options:
+        everything = dict.fromkeys(sorted(own.union(*known.values(), ("fusion", "head"))))
+        lookup(everything, option, f"option of {label}")
+    of_fusion = {key: value for key, value in options.items() if key in own}
+    rest = {key: value for key, value in options.items() if key not in own}
+    of_encoders = {
+        name: {key: value for key, value in rest.items() if key in known[name]} for name in kinds
+    }
+    return of_fusion, of_encoders

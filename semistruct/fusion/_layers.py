@@ -36,11 +36,13 @@ def seeded_generator(random_state: int | None) -> torch.Generator | None:
     return None if random_state is None else torch.Generator().manual_seed(int(random_state))
 
 
-def linear(n_in: int, n_out: int, generator: torch.Generator | None) -> nn.Linear:
+def linear(
+    n_in: int, n_out: int, generator: torch.Generator | None, *, bias: bool = True
+) -> nn.Linear:
     """A linear layer with torch's usual initial weights, drawn from ``generator``."""
-    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    layer = nn.utils.skip_init(nn.Linear, n_in, n_out, bias=bias)
     bound = 1 / math.sqrt(n_in)
-    for parameter in (layer.weight, layer.bias):
+    for parameter in layer.parameters():
         nn.init.uniform_(parameter, -bound, bound, generator=generator)
     return layer
 

@@ -12,15 +12,15 @@ from semistruct.fusion._layers import (
     common_width,
     linear,
     seeded_generator,
-    zero,
 )
+from semistruct.fusion.absence import Absence, AbsenceKind
 from semistruct.fusion.base import LatentFusion
 
 __all__ = ["ConcatFusion"]
 
 
 class ConcatFusion(LatentFusion):
-    """Latent features side by side; absent modalities are zeros.
+    """Latent features side by side; absent modalities are zeros, or learned tokens.
 
     Parameters
     ----------
@@ -32,6 +32,8 @@ class ConcatFusion(LatentFusion):
     flag_absent : bool
         Whether a column per modality says that it is absent, so that the zeros of an absent
         modality are not taken for a value.
+    absence : {"mask", "token"}
+        Whether zeros or a learned token stand for an absent modality.
     random_state : int, optional
         Seed of the linear layer.
 
@@ -47,6 +49,7 @@ class ConcatFusion(LatentFusion):
         latent_dims: Mapping[str, int],
         latent_dim: int | None = 32,
         flag_absent: bool = True,
+        absence: AbsenceKind = "mask",
         random_state: int | None = None,
     ) -> None:
         super().__init__()
@@ -56,10 +59,12 @@ class ConcatFusion(LatentFusion):
         width = sum(dims.values()) + len(dims) * self.flag_absent
         self.latent_dim = width if latent_dim is None else common_width(dims, latent_dim)
         generator = seeded_generator(random_state)
+        self.absence = Absence(list(dims.values()), absence)
         self.mixing = None if latent_dim is None else linear(width, self.latent_dim, generator)
 
     def forward(self, latents: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
-        parts = [zero(latents[name], present[name]) for name in self.modalities]
+        here = [present[name] for name in self.modalities]
+        parts, _ = self.absence([latents[name] for name in self.modalities], here)
         if self.flag_absent:
             dtype = parts[0].dtype
             parts += [(~present[name]).to(dtype)[:, None] for name in self.modalities]

@@ -15,6 +15,7 @@ from semistruct.fusion._layers import (
     seeded_generator,
     zero,
 )
+from semistruct.fusion.absence import Absence, AbsenceKind
 from semistruct.fusion.base import LatentFusion
 
 __all__ = ["MaxFusion", "MeanFusion", "PoolingFusion", "ProductFusion", "SumFusion"]
@@ -32,6 +33,8 @@ class PoolingFusion(LatentFusion):
     latent_dim : int, optional
         Common width; by default the largest of ``latent_dims``. Unless all modalities have it
         already, each is brought to it by a linear layer of its own.
+    absence : {"mask", "token"}
+        Whether an absent modality takes no part, or a learned token stands for it.
     random_state : int, optional
         Seed of the linear layers.
     """
@@ -40,6 +43,7 @@ class PoolingFusion(LatentFusion):
         self,
         latent_dims: Mapping[str, int],
         latent_dim: int | None = None,
+        absence: AbsenceKind = "mask",
         random_state: int | None = None,
     ) -> None:
         super().__init__()
@@ -47,6 +51,7 @@ class PoolingFusion(LatentFusion):
         self.modalities = tuple(dims)
         self.latent_dim = common_width(dims, latent_dim)
         self.projections = projections(dims, self.latent_dim, seeded_generator(random_state))
+        self.absence = Absence([self.latent_dim] * len(dims), absence)
 
     @abstractmethod
     def pool(self, stacked: Tensor, mask: Tensor) -> Tensor:
@@ -55,8 +60,9 @@ class PoolingFusion(LatentFusion):
     def forward(self, latents: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         pairs = zip(self.modalities, self.projections, strict=True)
         # Absent rows are zeroed before the projection too: NaN times a zero gradient is NaN.
-        stacked = torch.stack([layer(zero(latents[name], present[name])) for name, layer in pairs])
-        mask = torch.stack([present[name] for name in self.modalities])[:, :, None]
+        parts = [layer(zero(latents[name], present[name])) for name, layer in pairs]
+        filled, mask = self.absence(parts, [present[name] for name in self.modalities])
+        stacked, mask = torch.stack(filled), mask[:, :, None]
         return self.pool(stacked, mask).masked_fill(~mask.any(0), 0.0)
 
 

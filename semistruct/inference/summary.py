@@ -159,6 +159,13 @@ def _notes(fit: ModelFit, estimand: Estimand) -> list[str]:
             for slot, gamma in zip(fit.deep.slots, fit.deep.calibration.gamma, strict=True)
             if not gamma > 0
         ]
+        inside = _columns_inside(fit)
+        if inside:
+            notes.append(
+                f"{', '.join(inside)}: also read by a network, whose effect need not be linear or "
+                "additive. The coefficient is the linear part of the effect, on the average of "
+                "everything else; it is not the whole of it."
+            )
         if closed:
             notes.append(
                 f"{', '.join(closed)} did not help on unseen rows and is not used in predictions."
@@ -167,6 +174,21 @@ def _notes(fit: ModelFit, estimand: Estimand) -> list[str]:
     if dropped:
         notes.append(f"Dropped as linear combinations of others: {', '.join(dropped)}.")
     return [line for note in notes for line in textwrap.wrap(note, _WIDTH)]
+
+
+def _columns_inside(fit: ModelFit) -> list[str]:
+    """Columns of linear terms that a deep term with several inputs reads as well."""
+    if fit.deep is None:
+        return []
+    read = {name for slot in fit.deep.slots for name in slot.term.variables}
+    linear = [
+        name
+        for design in fit.problem.designs
+        for basis in design.bases
+        if basis.kind == "parametric"
+        for name in basis.variables
+    ]
+    return [name for name in dict.fromkeys(linear) if name in read]
 
 
 def _number(value: Any) -> str:
