@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from xml.etree import ElementTree
 
 from docutils import nodes
@@ -23,7 +25,10 @@ def _mathml(text: str, as_block: bool = False) -> str:
     docutils puts the subscript of a letter with an accent below the letter; it belongs beside it.
     """
     ElementTree.register_namespace("", _NAMESPACE)
-    root = ElementTree.fromstring(tex2mathml(text.strip(), as_block=as_block))
+    found = tex2mathml(text.strip(), as_block=as_block)
+    # XML knows five entities, MathML many.
+    found = re.sub(r"&(?!lt;|gt;|amp;)\w+;", lambda entity: html.unescape(entity[0]), found)
+    root = ElementTree.fromstring(found)
     for element in root.iter(f"{{{_NAMESPACE}}}munderover"):
         letter, subscript, over = element
         if (over.text or "").strip() in _ACCENTS:
