@@ -83,9 +83,12 @@ QUICK = {
     "generalized_extreme_value",
     "generalized_pareto",
     "gumbel",
+    "hurdle_negative_binomial",
+    "laplace",
     "lognormal",
     "normal",
     "poisson",
+    "student_t",
 }
 NOTES = """
 `x` is standard normal, the first parameter has the predictor `truth + 0.3 x` (0.1 for `box_cox_t`),

@@ -122,6 +122,8 @@ class Objective(ABC):
         Whether row i's contribution is a function of row i only (False for Cox).
     has_intercept : bool
         Whether a constant added to a predictor matters (not for Cox, whose baseline absorbs it).
+    smooth : bool
+        Whether the log-likelihood has derivatives everywhere (False where it has corners).
     ratios : bool
         Whether coefficients are read as ratios, so that tables show ``exp(coef)``.
     dispersion : tuple (param_name, power) or None
@@ -133,6 +135,7 @@ class Objective(ABC):
     param_names: ClassVar[tuple[str, ...]]
     separable: ClassVar[bool]
     has_intercept: ClassVar[bool] = True
+    smooth: ClassVar[bool] = True
     ratios: ClassVar[bool] = False
     dispersion: ClassVar[tuple[str, int] | None] = None
 

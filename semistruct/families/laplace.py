@@ -41,6 +41,7 @@ class Laplace(SeparableFamily):
     kernel_links = (Identity(), Log())
     links = (Identity(), Log())
     response = REAL
+    smooth = False
 
     def log_density(self, omega: Tensor, y: Tensor) -> Tensor:
         loc, log_scale = omega.unbind(-1)

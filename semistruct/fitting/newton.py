@@ -20,6 +20,8 @@ _SHARE = 0.1
 # The penalised likelihood may fall by this much of itself: rounding of a sum over rows.
 _ROUNDING = 1e-12
 _ROUNDING_DECREMENT = 1e-6
+# At a corner the slope does not vanish: there the end is that a step brings no more than this.
+_CORNER = 1e-5
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,10 @@ def penalised_newton(
         if moved is None:
             # No direction improves: either rounding level, or a likelihood with a corner.
             return NewtonResult(point, n_steps, decrement, decrement < _ROUNDING_DECREMENT)
+        gain = moved.penalised - point.penalised
         point = moved
+        if not likelihood.family.smooth and gain < _CORNER:
+            return NewtonResult(point, n_steps + 1, decrement, True)
     return NewtonResult(point, max_steps, decrement, False)
 
 
