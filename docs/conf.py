@@ -107,11 +107,11 @@ def _write_reference() -> None:
 
 
 def _members(name: str) -> str:
-    """The option that documents what a module itself defines; what it passes on is elsewhere."""
+    """The option that leaves out what a module only passes on."""
     module = importlib.import_module(name)
     values = {own: getattr(module, own) for own in module.__all__}
-    own = [n for n, value in values.items() if getattr(value, "__module__", name) == name]
-    return f":members: {', '.join(own)}" if own else ":no-members:"
+    others = [n for n, value in values.items() if getattr(value, "__module__", name) != name]
+    return f":exclude-members: {', '.join(others)}" if others else ""
 
 
 def _namespace(name: str) -> str:

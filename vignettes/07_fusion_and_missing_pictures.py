@@ -134,7 +134,7 @@ pd.DataFrame(
         "two stages": stages.structured_.params["loc"],
         "early, given the features": early.estimator_.params["loc"],
     }
-).round(3)
+).loc[["Intercept", "age", "sex[T.male]"]].round(3)
 
 # %% [markdown]
 # ## Missing pictures
@@ -147,7 +147,7 @@ pd.DataFrame(
 fewer = train.copy()
 without = np.random.default_rng(0).random(len(fewer)) < 0.3
 fewer.loc[fewer.index[without], "digit"] = None
-holes = ss.SemiStructuredRegressor("age + sex + s(bmi) + cnn(digit)", **quick)
+holes = ss.SemiStructuredRegressor("age + sex + s(bmi) + cnn(digit)", **quick | {"max_epochs": 40})
 holes.fit(fewer, fewer["y"])
 found = holes.term_contributions(fewer)["loc", "cnn(digit)"]
 pd.Series(
@@ -173,7 +173,6 @@ missing = fewer.assign(scanned=np.where(without, "no", "yes"))
 ss.SemiStructuredRegressor("age + sex + s(bmi) + scanned").fit(missing, missing["y"]).effects()
 
 # %%
-gated.plot_pictures(term="deep(digit, age)", n_pictures=5) if gated.fit_.deep.calibration.gamma[
-    0
-] > 0 else None
-plt.show()
+if gated.fit_.deep.calibration.gamma.any():
+    gated.plot_pictures(term="deep(digit, age)", n_pictures=5)
+    plt.show()
