@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from semistruct.batch import Batch
 from semistruct.modalities import Modality
-from semistruct.term_network import TermNetwork
+from semistruct.term_network import TermFeatures, TermNetwork
 
 __all__ = ["SemiStructuredNet", "predict_latents", "predict_scores"]
 
@@ -48,15 +48,21 @@ class SemiStructuredNet(nn.Module):
         )
         self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.get_default_dtype()))
 
-    def scores(self, batch: Batch) -> Tensor:
+    def encode(self, batch: Batch) -> tuple[TermFeatures, ...]:
+        """Features of every term: the one pass from which scores and objectives are computed."""
+        return tuple(term.encode(batch) for term in self.terms)  # type: ignore[operator]
+
+    def scores_of(self, features: Sequence[TermFeatures]) -> Tensor:
         """Deep scores ``(b, T)``: column t is ``U gamma`` of slot t, zero where all is absent."""
-        latents = [term(batch) for term in self.terms]
-        present = [term.present(batch) for term in self.terms]  # type: ignore[operator]
         columns = [
-            torch.where(present[term], latents[term] @ gamma, 0.0)
+            torch.where(features[term].some, features[term].joined @ gamma, 0.0)
             for gamma, (_, term) in zip(self.gammas, self.slots, strict=True)
         ]
         return torch.stack(columns, dim=1) * self.scale
+
+    def scores(self, batch: Batch) -> Tensor:
+        """Deep scores ``(b, T)`` of a batch, see :meth:`scores_of`."""
+        return self.scores_of(self.encode(batch))
 
     def forward(self, batch: Batch) -> Tensor:
         """The scores."""

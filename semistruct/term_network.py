@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,31 @@ from semistruct.batch import Batch
 from semistruct.encoders import Encoder, MapEncoder
 from semistruct.fusion import ConditionedFusion, LatentFusion
 
-__all__ = ["TermNetwork"]
+__all__ = ["TermFeatures", "TermNetwork"]
+
+
+@dataclass(frozen=True, eq=False)
+class TermFeatures:
+    """What one pass through a term network finds.
+
+    Attributes
+    ----------
+    inputs : mapping of str to (b, d) tensors
+        Latent features of every input, before they are joined; arbitrary where it is absent.
+    joined : (b, latent_dim) tensor
+        What enters the predictors, times ``gamma``.
+    present : mapping of str to (b,) bool tensors
+        Which rows have the input.
+    """
+
+    inputs: Mapping[str, Tensor]
+    joined: Tensor
+    present: Mapping[str, Tensor]
+
+    @property
+    def some(self) -> Tensor:
+        """Rows ``(b,)`` that have at least one of the inputs."""
+        return torch.stack(list(self.present.values())).any(0)
 
 
 class TermNetwork(nn.Module):
@@ -49,14 +74,18 @@ class TermNetwork(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Latent features ``(b, latent_dim)``."""
+        return self.encode(batch).joined
+
+    def encode(self, batch: Batch) -> TermFeatures:
+        """Features of every input and of all of them, from one pass through the encoders."""
         latents = self.latents(batch)
+        present = {name: batch.present[name] for name in self.inputs}
         if self.fusion is None:
-            return latents[self.inputs[0]]
-        joined = self.fusion(latents, {name: batch.present[name] for name in self.inputs})
-        if self.head is None:
-            return joined
-        out: Tensor = self.head(joined)
-        return out
+            return TermFeatures(latents, latents[self.inputs[0]], present)
+        joined: Tensor = self.fusion(latents, present)
+        if self.head is not None:
+            joined = self.head(joined)
+        return TermFeatures(latents, joined, present)
 
     def latents(self, batch: Batch) -> dict[str, Tensor]:
         """Latent features ``(b, d)`` of every input, before they are joined."""
