@@ -1,4 +1,4 @@
-"""Torch modules for people who write their own networks: encoders, fusions, orthogonalization.
+"""Torch modules for people who write their own networks: encoders, decoders, fusions, projection.
 
 Examples
 --------
@@ -16,14 +16,20 @@ torch.Size([3, 4])
 from __future__ import annotations
 
 from semistruct.encoders import (
+    DECODERS,
     ENCODERS,
     Augmentation,
     CNNEncoder,
+    Decoder,
     Encoder,
+    GridDecoder,
     InputStandardization,
     MapEncoder,
     MLPEncoder,
     ModuleEncoder,
+    SequenceDecoder,
+    VectorDecoder,
+    build_decoder,
     build_encoder,
 )
 from semistruct.fusion import (
@@ -46,6 +52,7 @@ from semistruct.orthogonalization import OrthogonalizationCell
 
 __all__ = [
     "CONDITIONED_FUSIONS",
+    "DECODERS",
     "ENCODERS",
     "FUSIONS",
     "AttentionFusion",
@@ -54,9 +61,11 @@ __all__ = [
     "ConcatFusion",
     "ConditionedFusion",
     "DAFTFusion",
+    "Decoder",
     "Encoder",
     "FiLMFusion",
     "GatedFusion",
+    "GridDecoder",
     "InputStandardization",
     "LatentFusion",
     "LowRankFusion",
@@ -67,6 +76,9 @@ __all__ = [
     "ModuleEncoder",
     "OrthogonalizationCell",
     "ProductFusion",
+    "SequenceDecoder",
     "SumFusion",
+    "VectorDecoder",
+    "build_decoder",
     "build_encoder",
 ]

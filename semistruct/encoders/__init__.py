@@ -1,4 +1,4 @@
-"""Encoders: torch modules from the tensors of one column to latent features."""
+"""Encoders: torch modules from the tensors of one column to latent features, and back."""
 
 from __future__ import annotations
 
@@ -6,21 +6,35 @@ from semistruct.encoders.augmentation import Augmentation
 from semistruct.encoders.base import Encoder, MapEncoder
 from semistruct.encoders.build import ENCODERS, build_encoder, encoder_options
 from semistruct.encoders.cnn import CNNEncoder
+from semistruct.encoders.decoders import (
+    DECODERS,
+    Decoder,
+    GridDecoder,
+    SequenceDecoder,
+    VectorDecoder,
+    build_decoder,
+)
 from semistruct.encoders.features import FeatureEncoder
 from semistruct.encoders.mlp import MLPEncoder
 from semistruct.encoders.module import ModuleEncoder
 from semistruct.encoders.standardization import InputStandardization
 
 __all__ = [
+    "DECODERS",
     "ENCODERS",
     "Augmentation",
     "CNNEncoder",
+    "Decoder",
     "Encoder",
     "FeatureEncoder",
+    "GridDecoder",
     "InputStandardization",
     "MLPEncoder",
     "MapEncoder",
     "ModuleEncoder",
+    "SequenceDecoder",
+    "VectorDecoder",
+    "build_decoder",
     "build_encoder",
     "encoder_options",
 ]

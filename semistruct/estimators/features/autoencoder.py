@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from semistruct.encoders.decoders import Decoder, GridDecoder, VectorDecoder, halved_sizes
 from semistruct.encoders.randomness import initial_weights
 from semistruct.encoders.standardization import InputStandardization
 
@@ -51,10 +53,14 @@ class AutoEncoder(nn.Module):
         n_spatial = max(0, len(in_shape) - 1)
         self.standardization = InputStandardization(in_shape[0], n_spatial)
         with initial_weights(random_state):
+            self.encoder: nn.Module
+            self.decoder: Decoder
             if len(in_shape) == 3:
-                self.encoder, self.decoder = _convolutional(in_shape, n_components)
+                self.encoder = _convolutional(in_shape, n_components)
+                self.decoder = GridDecoder(n_components, in_shape)
             else:
-                self.encoder, self.decoder = _dense(in_shape, n_components)
+                self.encoder = _dense(in_shape, n_components)
+                self.decoder = VectorDecoder(n_components, in_shape, hidden=(_HIDDEN,))
 
     def encode(self, x: Tensor) -> Tensor:
         """Features ``(b, n_components)``."""
@@ -65,45 +71,19 @@ class AutoEncoder(nn.Module):
         return self.decoder(self.encode(x))
 
 
-class _Resize(nn.Module):
-    def __init__(self, size: tuple[int, int]) -> None:
-        super().__init__()
-        self.size = size
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(x, size=self.size, mode="nearest")
-
-
-def _convolutional(in_shape: tuple[int, ...], d: int) -> tuple[nn.Module, nn.Module]:
-    channels, height, width = in_shape
-    halvings = max(0, min(len(_WIDTHS), math.floor(math.log2(min(height, width) / 4))))
-    sizes, widths = [(height, width)], [channels]
+def _convolutional(in_shape: tuple[int, ...], d: int) -> nn.Module:
+    sizes = halved_sizes(in_shape[1:])
     down: list[nn.Module] = []
-    for k in range(max(1, halvings)):
-        stride = 2 if k < halvings else 1
-        down += [nn.Conv2d(widths[-1], _WIDTHS[k], 3, stride, 1), nn.SiLU()]
-        sizes.append(((sizes[-1][0] - 1) // stride + 1, (sizes[-1][1] - 1) // stride + 1))
-        widths.append(_WIDTHS[k])
-    cells = widths[-1] * sizes[-1][0] * sizes[-1][1]
-    up: list[nn.Module] = [
-        nn.Linear(d, cells),
-        nn.SiLU(),
-        nn.Unflatten(1, (widths[-1], *sizes[-1])),
-    ]
-    for k in range(len(sizes) - 2, -1, -1):
-        up += [_Resize(sizes[k]), nn.Conv2d(widths[k + 1], max(widths[k], _WIDTHS[0]), 3, 1, 1)]
-        up += [nn.SiLU()]
-    up.append(nn.Conv2d(max(channels, _WIDTHS[0]), channels, 3, 1, 1))
-    return nn.Sequential(*down, nn.Flatten(1), nn.Linear(cells, d)), nn.Sequential(*up)
+    width = in_shape[0]
+    for (before, after), wider in zip(pairwise(sizes), _WIDTHS, strict=False):
+        down += [nn.Conv2d(width, wider, 3, 1 if after == before else 2, 1), nn.SiLU()]
+        width = wider
+    return nn.Sequential(*down, nn.Flatten(1), nn.Linear(width * math.prod(sizes[-1]), d))
 
 
-def _dense(in_shape: tuple[int, ...], d: int) -> tuple[nn.Module, nn.Module]:
+def _dense(in_shape: tuple[int, ...], d: int) -> nn.Module:
     p = math.prod(in_shape)
-    encoder = nn.Sequential(nn.Flatten(1), nn.Linear(p, _HIDDEN), nn.SiLU(), nn.Linear(_HIDDEN, d))
-    decoder = nn.Sequential(
-        nn.Linear(d, _HIDDEN), nn.SiLU(), nn.Linear(_HIDDEN, p), nn.Unflatten(1, in_shape)
-    )
-    return encoder, decoder
+    return nn.Sequential(nn.Flatten(1), nn.Linear(p, _HIDDEN), nn.SiLU(), nn.Linear(_HIDDEN, d))
 
 
 @dataclass(frozen=True)
