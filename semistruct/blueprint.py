@@ -14,6 +14,7 @@ from torch import nn
 from semistruct.encoders import Augmentation, Encoder, FeatureEncoder, MapEncoder, build_encoder
 from semistruct.fusion import MLPHead, build_fusion
 from semistruct.modalities import Modality, Reader
+from semistruct.modality_dropout import DropRates, ModalityDropout
 from semistruct.network import SemiStructuredNet
 from semistruct.term_network import TermNetwork
 from semistruct.terms import Basis, DeepTerm
@@ -138,12 +139,22 @@ class NetworkBlueprint:
     slots : tuple of T slots
     mirrored : frozenset of str
         Inputs whose pictures are mirrored at random in training, where the encoder left that open.
+    dropout : None, float, mapping or "one"
+        How often inputs count as absent in training, see
+        :class:`~semistruct.modality_dropout.ModalityDropout`.
     """
 
     readers: Mapping[str, Reader]
     plans: tuple[TermPlan, ...]
     slots: tuple[Slot, ...]
     mirrored: frozenset[str] = frozenset()
+    dropout: DropRates = None
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Inputs that rows may lack, and the column of pictures or tensors each of them reads."""
+        own = {name: reader.column for name, reader in self.readers.items()}
+        return {name: column for name, column in own.items() if column is not None}
 
     @property
     def is_linear(self) -> bool:
@@ -185,7 +196,11 @@ class NetworkBlueprint:
                 if len(present):
                     encoder.learn_inputs(modalities[name].batch(present))  # type: ignore[operator]
         slots = [(slot.param, slot.network) for slot in self.slots]
-        return SemiStructuredNet(terms, slots, torch.as_tensor(scale))
+        dropout = None
+        if self.dropout is not None:
+            seed = int(seeds[0].spawn(1)[0].generate_state(1)[0])
+            dropout = ModalityDropout(self.columns, self.dropout, seed)
+        return SemiStructuredNet(terms, slots, torch.as_tensor(scale), dropout)
 
 
 def _open_augmentations(encoder: nn.Module) -> list[Augmentation]:

@@ -80,6 +80,11 @@ class Reader(ABC):
     name: str
     in_shape: tuple[int, ...]
 
+    @property
+    def column(self) -> str | None:
+        """The column of pictures or tensors, which rows may lack; None for tabular columns."""
+        return None
+
     @abstractmethod
     def read(self, frame: pd.DataFrame) -> Modality:
         """The input of every row of ``frame``."""
@@ -96,6 +101,10 @@ class TensorReader(Reader):
     name: str
     in_shape: tuple[int, ...]
     image: bool
+
+    @property
+    def column(self) -> str:
+        return self.name
 
     def read(self, frame: pd.DataFrame) -> Modality:
         column = _tensor_column(frame, self.name, self.image)
@@ -150,6 +159,10 @@ class FeatureReader(Reader):
     def in_shape(self) -> tuple[int, ...]:  # type: ignore[override]
         """``(n_features,)``."""
         return (self.encoder.n_features,)
+
+    @property
+    def column(self) -> str | None:
+        return self.reader.column
 
     def read(self, frame: pd.DataFrame) -> Modality:
         inputs = self.reader.read(frame)

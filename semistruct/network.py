@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from semistruct.batch import Batch
 from semistruct.modalities import Modality
+from semistruct.modality_dropout import ModalityDropout
 from semistruct.term_network import TermFeatures, TermNetwork
 
 __all__ = ["SemiStructuredNet", "predict_latents", "predict_scores"]
@@ -29,6 +30,8 @@ class SemiStructuredNet(nn.Module):
     scale : (T,) tensor
         Natural size of a score: one standard deviation of noise in its predictor. Learning rates
         and weight decay then mean the same for a response in dollars and for one in millions.
+    dropout : ModalityDropout, optional
+        What counts as absent in training though it is there.
 
     Notes
     -----
@@ -38,10 +41,15 @@ class SemiStructuredNet(nn.Module):
     scale: Tensor
 
     def __init__(
-        self, terms: Sequence[TermNetwork], slots: Sequence[tuple[int, int]], scale: Tensor
+        self,
+        terms: Sequence[TermNetwork],
+        slots: Sequence[tuple[int, int]],
+        scale: Tensor,
+        dropout: ModalityDropout | None = None,
     ) -> None:
         super().__init__()
         self.terms = nn.ModuleList(terms)
+        self.dropout = dropout
         self.slots = tuple(slots)
         self.gammas = nn.ParameterList(
             [nn.Parameter(torch.zeros(terms[term].latent_dim)) for _, term in self.slots]
@@ -49,7 +57,12 @@ class SemiStructuredNet(nn.Module):
         self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.get_default_dtype()))
 
     def encode(self, batch: Batch) -> tuple[TermFeatures, ...]:
-        """Features of every term: the one pass from which scores and objectives are computed."""
+        """Features of every term: the one pass from which scores and objectives are computed.
+
+        In training some inputs count as absent, where there is modality dropout.
+        """
+        if self.dropout is not None:
+            batch = self.dropout(batch)
         return tuple(term.encode(batch) for term in self.terms)  # type: ignore[operator]
 
     def scores_of(self, features: Sequence[TermFeatures]) -> Tensor:

@@ -38,6 +38,7 @@ LEVELS = {
     "modalities": 4,
     "predictor": 4,
     "batch": 4,
+    "modality_dropout": 4,
     "term_network": 4,
     "network": 4,
     "blueprint": 4,

@@ -12,7 +12,7 @@ from torch import nn
 from semistruct._registry import lookup
 from semistruct.blueprint import SCALING_ROWS, InputPlan, NetworkBlueprint, Slot, TermPlan
 from semistruct.encoders import ENCODERS, ModuleEncoder, build_encoder, encoder_options
-from semistruct.exceptions import SpecificationError
+from semistruct.exceptions import SpecificationError, UnsupportedCombinationError
 from semistruct.fusion import fusion_options
 from semistruct.modalities import (
     FeatureReader,
@@ -20,6 +20,7 @@ from semistruct.modalities import (
     column_reader,
     table_reader,
 )
+from semistruct.modality_dropout import DropRates, check_drop_rates, drop_rates_of
 from semistruct.terms import Basis, DeepTerm
 from semistruct.terms.measurement import is_tensor
 
@@ -35,6 +36,7 @@ def draw_blueprint(
     encoders: Mapping[str, nn.Module] | None = None,
     share_encoders: bool = False,
     rows: pd.DataFrame | None = None,
+    modality_dropout: DropRates = None,
 ) -> NetworkBlueprint:
     """Learn from the training rows how the deep terms of every parameter read their columns.
 
@@ -48,6 +50,8 @@ def draw_blueprint(
         Whether equal terms of two parameters are read by one network.
     rows : DataFrame, optional
         The rows of the likelihood, where these are not those of ``frame``; ``by=`` reads them.
+    modality_dropout : None, float, mapping or "one"
+        How often columns of pictures and tensors count as absent in training.
 
     Raises
     ------
@@ -55,6 +59,8 @@ def draw_blueprint(
         If a column does not exist or cannot be read.
     SpecificationError
         If an encoder, an option or a fusion is unknown or does not fit the column.
+    UnsupportedCombinationError
+        If there is modality dropout and nothing that is trained by gradients.
     """
     readers: dict[str, Reader] = {}
     plans: list[TermPlan] = []
@@ -71,7 +77,18 @@ def draw_blueprint(
             plans.append(plan)
             shared[term] = len(plans) - 1
             slots += _slots(k, term, len(plans) - 1, by)
-    return NetworkBlueprint(readers, tuple(plans), tuple(slots))
+    rates = check_drop_rates(modality_dropout)
+    blueprint = NetworkBlueprint(readers, tuple(plans), tuple(slots), dropout=rates)
+    if rates is not None:
+        drop_rates_of(rates, blueprint.columns)
+        if blueprint.is_linear:
+            raise UnsupportedCombinationError(
+                "modality_dropout is for networks that are trained step by step; the weights of "
+                "frozen features are solved for at once, from the rows that have them. Leave "
+                "modality_dropout out: predictions for rows without pictures do not need it. Or "
+                "put a network after the features, with the option latent_dim of the encoder."
+            )
+    return blueprint
 
 
 def _slots(k: int, term: DeepTerm, network: int, by: Basis | None) -> list[Slot]:

@@ -27,6 +27,7 @@ from semistruct.fitting.members import DeepProblem, TrainingOptions
 from semistruct.fitting.model import ModelFit
 from semistruct.fitting.ridge import RidgeSolver
 from semistruct.fitting.structured import StructuredProblem, fit_structured
+from semistruct.modality_dropout import DropRates, check_drop_rates
 
 __all__ = ["FitOptions", "fit_model"]
 
@@ -50,6 +51,7 @@ class FitOptions:
     target : {"structured", "parametric", "none"}
     n_folds, n_repeats : int
     n_jobs : int or None
+    modality_dropout : None, float, mapping or "one"
     random_state : SeedSequence
     """
 
@@ -63,6 +65,7 @@ class FitOptions:
     n_repeats: int
     n_jobs: int | None
     progress: bool
+    modality_dropout: DropRates
     random_state: np.random.SeedSequence
 
     @classmethod
@@ -113,6 +116,7 @@ class FitOptions:
             n_repeats=int(estimator.n_repeats),
             n_jobs=estimator.n_jobs,
             progress=estimator.progress,
+            modality_dropout=check_drop_rates(estimator.modality_dropout),
             random_state=np.random.SeedSequence(int(seed)),
         )
 
@@ -190,6 +194,7 @@ def fit_model(
         encoders=options.encoders,
         share_encoders=options.share_encoders,
         rows=rows,
+        modality_dropout=options.modality_dropout,
     )
     modalities = {name: read.in_memory() for name, read in blueprint.read(frame).items()}
     keys = [reader.keys(frame) for reader in blueprint.readers.values()]

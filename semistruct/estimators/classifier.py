@@ -32,6 +32,7 @@ from semistruct.inference.covariance import CovarianceKind
 from semistruct.inference.effects import Estimand
 from semistruct.inference.summary import Summary, frame_table
 from semistruct.inference.thresholds import has_thresholds, threshold_table
+from semistruct.modality_dropout import DropRates
 from semistruct.terms import ResponseCall
 
 __all__ = ["SemiStructuredClassifier"]
@@ -59,7 +60,8 @@ class SemiStructuredClassifier(ClassifierMixin, SemiStructuredEstimator):
         Whether the same deep term in the predictors of several classes is read by one network, with
         a last layer for each.
     encoders, smoothing, n_folds, n_repeats, max_epochs, batch_size, learning_rate, weight_decay, \
-patience, orthogonalize, gate, cov_type, missing, device, n_jobs, progress, random_state
+patience, modality_dropout, orthogonalize, gate, cov_type, missing, device, n_jobs, progress, \
+random_state
         As in :class:`~semistruct.SemiStructuredRegressor`; smoothing parameters of several classes
         are chosen by "reml" or "ml".
 
@@ -131,6 +133,7 @@ patience, orthogonalize, gate, cov_type, missing, device, n_jobs, progress, rand
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-2,
         patience: int | None = None,
+        modality_dropout: DropRates = None,
         orthogonalize: Literal["structured", "parametric", "none"] = "structured",
         gate: bool = True,
         cov_type: Literal["model", "sandwich", "cluster"] | None = None,
@@ -153,6 +156,7 @@ patience, orthogonalize, gate, cov_type, missing, device, n_jobs, progress, rand
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.patience = patience
+        self.modality_dropout = modality_dropout
         self.orthogonalize = orthogonalize
         self.gate = gate
         self.cov_type = cov_type

@@ -28,6 +28,7 @@ from semistruct.losses import (
     cox_score_residuals,
 )
 from semistruct.losses.cox import Ties
+from semistruct.modality_dropout import DropRates
 from semistruct.responses import Surv
 from semistruct.terms import ResponseCall
 
@@ -57,7 +58,8 @@ class CoxPH(SurvivalEstimator):
     n_controls : int
         See ``risk_sets``.
     encoders, share_encoders, n_folds, n_repeats, max_epochs, batch_size, learning_rate, \
-weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, random_state
+weight_decay, patience, modality_dropout, orthogonalize, gate, missing, device, n_jobs, progress, \
+random_state
         As in :class:`~semistruct.SemiStructuredRegressor`.
     smoothing : {"reml", "ml"}
         How smoothing parameters are chosen: by the Laplace approximation of the restricted or
@@ -123,6 +125,7 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-2,
         patience: int | None = None,
+        modality_dropout: DropRates = None,
         orthogonalize: Literal["structured", "parametric", "none"] = "structured",
         gate: bool = True,
         cov_type: Literal["model", "sandwich", "cluster"] | None = None,
@@ -146,6 +149,7 @@ weight_decay, patience, orthogonalize, gate, missing, device, n_jobs, progress, 
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.patience = patience
+        self.modality_dropout = modality_dropout
         self.orthogonalize = orthogonalize
         self.gate = gate
         self.cov_type = cov_type

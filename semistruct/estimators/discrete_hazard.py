@@ -17,6 +17,7 @@ from semistruct.estimators._specification import Formula, Specification
 from semistruct.exceptions import UnsupportedCombinationError
 from semistruct.families import Objective
 from semistruct.families.discrete_hazard import DiscreteHazards
+from semistruct.modality_dropout import DropRates
 from semistruct.responses import PiecewiseExpansion, Surv
 
 __all__ = ["DiscreteHazard"]
@@ -38,8 +39,8 @@ class DiscreteHazard(IntervalEstimator):
         As in :class:`~semistruct.PAMM`. Times are known as intervals ``(a, b]``; whole numbers
         are intervals of length one by ``cuts=np.arange(1, last + 1)``.
     encoders, share_encoders, n_folds, n_repeats, max_epochs, batch_size, learning_rate, \
-weight_decay, patience, orthogonalize, gate, smoothing, cov_type, missing, device, n_jobs, \
-progress, random_state
+weight_decay, patience, modality_dropout, orthogonalize, gate, smoothing, cov_type, missing, \
+device, n_jobs, progress, random_state
         As in :class:`~semistruct.PAMM`.
 
     Attributes
@@ -89,6 +90,7 @@ smoothing_, history_, n_iter_, n_features_in_
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-2,
         patience: int | None = None,
+        modality_dropout: DropRates = None,
         orthogonalize: Literal["structured", "parametric", "none"] = "structured",
         gate: bool = True,
         cov_type: Literal["model", "sandwich", "cluster"] | None = None,
@@ -112,6 +114,7 @@ smoothing_, history_, n_iter_, n_features_in_
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.patience = patience
+        self.modality_dropout = modality_dropout
         self.orthogonalize = orthogonalize
         self.gate = gate
         self.cov_type = cov_type

@@ -15,6 +15,7 @@ from semistruct.estimators._specification import Formula, Specification
 from semistruct.estimators.transitions import transition_probabilities
 from semistruct.families import Objective
 from semistruct.families.piecewise_exponential import PiecewiseExponential
+from semistruct.modality_dropout import DropRates
 from semistruct.responses import PiecewiseExpansion, Surv
 
 __all__ = ["PAMM"]
@@ -44,8 +45,8 @@ class PAMM(HazardEstimator):
     gap_time : bool
         Whether time runs from the previous event of a subject instead of from zero.
     encoders, share_encoders, n_folds, n_repeats, max_epochs, batch_size, learning_rate, \
-weight_decay, patience, orthogonalize, gate, smoothing, missing, device, n_jobs, progress, \
-random_state
+weight_decay, patience, modality_dropout, orthogonalize, gate, smoothing, missing, device, n_jobs, \
+progress, random_state
         As in :class:`~semistruct.SemiStructuredRegressor`. With ``share_encoders`` one network
         reads the pictures for all causes, with weights for each.
     cov_type : {"model", "sandwich", "cluster"}, optional
@@ -109,6 +110,7 @@ random_state
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-2,
         patience: int | None = None,
+        modality_dropout: DropRates = None,
         orthogonalize: Literal["structured", "parametric", "none"] = "structured",
         gate: bool = True,
         cov_type: Literal["model", "sandwich", "cluster"] | None = None,
@@ -132,6 +134,7 @@ random_state
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.patience = patience
+        self.modality_dropout = modality_dropout
         self.orthogonalize = orthogonalize
         self.gate = gate
         self.cov_type = cov_type

@@ -26,6 +26,7 @@ from semistruct.evaluation.concordance import concordance_index
 from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
 from semistruct.families import Censored, Family, Objective, resolve_family
 from semistruct.families.classes import ClassFamily
+from semistruct.modality_dropout import DropRates
 from semistruct.responses import Interval
 from semistruct.terms import ResponseCall
 
@@ -60,6 +61,10 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         number of rows.
     learning_rate, weight_decay : float
         Of AdamW, for the networks.
+    modality_dropout : float, mapping of column to float, or "one", optional
+        How often columns of pictures and tensors count as absent while networks are trained, so
+        that these learn to do without: a probability, one for each column, or "one", exactly one
+        of the columns that a row has, where it has at least two. Nothing is set to zero.
     orthogonalize : {"structured", "parametric", "none"}
         What the deep scores are made orthogonal to: linear terms and smooths, linear terms only,
         or nothing.
@@ -140,6 +145,7 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-2,
         patience: int | None = None,
+        modality_dropout: DropRates = None,
         orthogonalize: Literal["structured", "parametric", "none"] = "structured",
         gate: bool = True,
         cov_type: Literal["model", "sandwich", "cluster"] | None = None,
@@ -161,6 +167,7 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.patience = patience
+        self.modality_dropout = modality_dropout
         self.orthogonalize = orthogonalize
         self.gate = gate
         self.cov_type = cov_type
