@@ -320,25 +320,6 @@ def test_penalised_spline(number):
     assert_allclose(predicted - predicted[0], expected["terms_age_minus_first"], rtol=1e-5)
 
 
-def test_gaussian_frailty():
-    # The standard errors on file take the information of the frailties as diagonal; those below are
-    # of the same call with sparse=FALSE, which takes it as it is.
-    oracle = load_oracle(PENALISED)
-    data = oracle.files["data_kidney.csv"]
-    y = ss.Surv(data["time"], data["status"])
-    expected = oracle.expected["frailty_gaussian_theta0.5"]
-    model = ss.CoxPH("age + sex + re(id, lam=2)").fit(data, y)  # lam = 1 / theta
-    assert_allclose(model.params, list(expected["coef"].values()), rtol=1e-5)
-    assert_allclose(model.bse, [0.0119283921363, 0.4250538497445], rtol=1e-9)
-    frailty = model.fit_.marginal.beta[model.fit_.problem.designs[0].slices["re(id)"]]
-    assert_allclose(frailty, expected["frail"], rtol=1e-5, atol=1e-7)
-    estimated = ss.CoxPH("age + sex + re(id)").fit(data, y)
-    theta = 1 / estimated.smoothing_.iloc[0]
-    assert theta == pytest.approx(
-        float(oracle.expected["frailty_gaussian_reml"]["theta"]), rel=0.03
-    )
-
-
 FIXED = {"link": 1e-8, "se": 1e-8, "score": 1e-8, "survival": 1e-8, "edf": 1e-7}
 ESTIMATED = {"link": 2e-3, "se": 5e-3, "score": 5e-4, "survival": 1e-3, "edf": 0.02}
 SMOOTHS = [
