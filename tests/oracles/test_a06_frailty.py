@@ -37,7 +37,7 @@ def written_out(beta):
     hazard = np.exp(X @ beta)
     loglik, score, information = 0.0, np.zeros(len(beta)), np.zeros((len(beta),) * 2)
     for t in np.unique(TIME[DIED]):
-        events, at_risk = (TIME == t) & DIED, TIME >= t
+        events, at_risk = (t == TIME) & DIED, t <= TIME
         loglik += X[events].sum(axis=0) @ beta
         score += X[events].sum(axis=0)
         for r in range(events.sum()):

@@ -12,6 +12,8 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 import semistruct as ss
+from semistruct.fitting.augmented import fix_smoothing
+from semistruct.fitting.structured import fit_structured
 
 pytestmark = pytest.mark.oracle
 
@@ -321,6 +323,8 @@ def test_penalised_spline(number):
 
 
 FIXED = {"link": 1e-8, "se": 1e-8, "score": 1e-8, "survival": 1e-8, "edf": 1e-7}
+# At the smoothing parameters that mgcv prints, up to 8.7e9, to fifteen digits.
+AT_THEIRS = {"link": 1e-6, "se": 1e-7, "score": 1e-6, "survival": 1e-6, "edf": 1e-6}
 ESTIMATED = {"link": 2e-3, "se": 5e-3, "score": 5e-4, "survival": 1e-3, "edf": 0.02}
 SMOOTHS = [
     (
@@ -345,6 +349,47 @@ SMOOTHS = [
         ESTIMATED,
     ),
 ]
+
+
+AT_SMOOTHING = [
+    (LUNG_GAM, "cr_ps", "s(age, bs='cr', k=10, lam={}) + s(`wt.loss`, k=12, lam={})"),
+    (LUNG_GAM, "tp", "s(age, bs='tp', lam={}) + s(`meal.cal`, bs='tp', lam={})"),
+    (
+        PBC_GAM,
+        "smooths",
+        "s(lbili, bs='tp', lam={}) + s(age, bs='tp', lam={}) + s(albumin, bs='cr', k=8, lam={})",
+    ),
+    (PBC_GAM, "te", "te(lbili, age, bs='ps', k=[6, 6], lam=[{}, {}])"),
+]
+OTHERS = {
+    "cr_ps": "sex + `ph.ecog`",
+    "tp": "sex + `ph.ecog`",
+    "smooths": "sex + edema",
+    "te": "sex",
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "block", "smooths"), AT_SMOOTHING, ids=[f"{c[0][:3]}-{c[1]}" for c in AT_SMOOTHING]
+)
+def test_at_the_smoothing_parameters_of_mgcv_all_digits_agree(case, block, smooths):
+    sp = map(float, load_oracle(case).expected[block]["sp"].values())
+    formula = f"{smooths.format(*map(repr, sp))} + {OTHERS[block]}"
+    test_penalised_smooths_agree_with_mgcv(case, block, formula, AT_THEIRS)
+
+
+def test_levels_and_random_effects_at_the_smoothing_parameters_of_mgcv():
+    oracle, model = fit(*SMOOTHS[-1][:1], SMOOTHS[-1][2], ties="breslow")
+    expected = oracle.expected["by_factor_re"]
+    problem = model.fit_.problem
+    at = fit_structured(fix_smoothing(problem, np.array(list(expected["sp"].values()))))
+    X = problem.designs[0].block(new_rows(oracle, expected["newdata"])).dense()
+    eta, link = X @ at.beta, np.array(expected["pred_link"])
+    assert_allclose(eta - (eta - link).mean(), link, atol=AT_THEIRS["link"] * link.std())
+    assert at.beta[0] == pytest.approx(expected["parametric"]["estimate"], rel=1e-6)
+    se = np.sqrt(np.diag(at.V))[0]
+    assert se == pytest.approx(expected["parametric"]["se"], rel=1e-6)
+    assert at.reml == pytest.approx(expected["score"], abs=AT_THEIRS["score"])
 
 
 @pytest.mark.parametrize(
