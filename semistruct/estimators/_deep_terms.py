@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,11 @@ from torch import nn
 from semistruct._registry import lookup
 from semistruct.blueprint import SCALING_ROWS, InputPlan, NetworkBlueprint, Slot, TermPlan
 from semistruct.encoders import ENCODERS, ModuleEncoder, build_encoder, encoder_options
-from semistruct.exceptions import SpecificationError, UnsupportedCombinationError
+from semistruct.exceptions import (
+    DataWarning,
+    SpecificationError,
+    UnsupportedCombinationError,
+)
 from semistruct.fusion import fusion_options
 from semistruct.modalities import (
     FeatureReader,
@@ -24,7 +29,7 @@ from semistruct.modality_dropout import DropRates, check_drop_rates, drop_rates_
 from semistruct.terms import Basis, DeepTerm
 from semistruct.terms.measurement import is_tensor
 
-__all__ = ["draw_blueprint"]
+__all__ = ["draw_blueprint", "shared_inputs", "warn_of_lost_pictures"]
 
 _FUSION = "concat"
 
@@ -198,3 +203,67 @@ def _divided(
         name: {key: value for key, value in rest.items() if key in known[name]} for name in kinds
     }
     return of_fusion, of_encoders
+
+
+def shared_inputs(
+    subject: np.ndarray,
+    readers: Mapping[str, Reader],
+    keys: Mapping[str, np.ndarray | None],
+    frame: pd.DataFrame,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of one subject that read the same in every input, as one unit.
+
+    Parameters
+    ----------
+    subject : (n,) array
+    readers : mapping of str to Reader
+    keys : mapping of str to (n,) array or None
+        Of the pictures of each input, None for a row without one; None for tabular inputs.
+    frame : DataFrame of n rows
+
+    Returns
+    -------
+    first : (u,) int array
+        A row of each unit, in the order of the rows.
+    unit : (n,) int array
+    """
+    columns = {"subject": pd.factorize(np.asarray(subject, dtype=object))[0]}
+    for name, key in keys.items():
+        if key is not None:
+            columns[name] = pd.factorize(key)[0]
+        else:
+            rows = readers[name].read(frame)
+            values = rows.batch(np.arange(len(frame))).flatten(1).numpy()
+            columns[name] = np.unique(values, axis=0, return_inverse=True)[1].reshape(-1)
+    unit = pd.DataFrame(columns).groupby(list(columns), sort=False).ngroup().to_numpy()
+    return np.unique(unit, return_index=True)[1], unit
+
+
+def warn_of_lost_pictures(
+    subject: np.ndarray, end: np.ndarray, keys: Mapping[str, np.ndarray | None]
+) -> None:
+    """Warn where a subject has a picture in one interval of its follow-up and none in a later one.
+
+    Parameters
+    ----------
+    subject, end : (n,) arrays
+    keys : mapping of str to (n,) array or None
+        Of the pictures of each input, None for a row without one.
+    """
+    codes, labels = pd.factorize(np.asarray(subject, dtype=object))
+    order = np.lexsort((end, codes))
+    for name, key in keys.items():
+        if key is None:
+            continue
+        present = pd.Series(pd.notna(key[order]))
+        lost = present.groupby(codes[order]).cummax() & ~present
+        if lost.any():
+            row = order[int(lost.argmax())]
+            warnings.warn(
+                f"column {name!r}: {int(lost.sum())} rows have no picture though an earlier row of "
+                f"their subject has one, first row {row} of subject {labels[codes[row]]!r}; they "
+                "count as rows without a picture. Where the last one still holds, "
+                "groupby(...).ffill() of the column, in the order of time, gives it to them.",
+                DataWarning,
+                stacklevel=2,
+            )

@@ -14,7 +14,7 @@ from torch import nn
 from semistruct._validation import is_positive_whole
 from semistruct.blueprint import row_weights
 from semistruct.design import design_with_block
-from semistruct.estimators._deep_terms import draw_blueprint
+from semistruct.estimators._deep_terms import draw_blueprint, shared_inputs, warn_of_lost_pictures
 from semistruct.estimators._expanded import ExpandedRows
 from semistruct.estimators._input import resolve_device
 from semistruct.estimators._specification import Specification
@@ -130,6 +130,7 @@ def fit_model(
     cluster: np.ndarray | None,
     options: FitOptions,
     expanded: ExpandedRows | None = None,
+    interval_end: np.ndarray | None = None,
 ) -> ModelFit:
     """Fit the table model; then, where there are deep terms, cross-fit and calibrate them.
 
@@ -147,6 +148,9 @@ def fit_model(
     expanded : ExpandedRows, optional
         The rows of the likelihood where these are not those of ``frame``: intervals of time. Then
         ``y`` belongs to them; pictures are read from ``frame``, each once.
+    interval_end : (n,) array, optional
+        Where the rows are intervals of their subjects' follow-up. What the deep terms read is then
+        encoded once for all rows of a subject in which it is the same.
     """
     n = len(frame)
     rows, unit = frame, None
@@ -196,9 +200,15 @@ def fit_model(
         rows=rows,
         modality_dropout=options.modality_dropout,
     )
-    modalities = {name: read.in_memory() for name, read in blueprint.read(frame).items()}
-    keys = [reader.keys(frame) for reader in blueprint.readers.values()]
-    groups = row_groups(n, [key for key in (cluster, *keys) if key is not None])
+    keys = {name: reader.keys(frame) for name, reader in blueprint.readers.items()}
+    groups = row_groups(n, [key for key in (cluster, *keys.values()) if key is not None])
+    inputs = frame
+    if interval_end is not None and cluster is not None:
+        warn_of_lost_pictures(cluster, interval_end, keys)
+        first, unit = shared_inputs(cluster, blueprint.readers, keys, frame)
+        inputs = frame.iloc[first]
+        fitted = replace(fitted, unit=unit, inputs=_variables(specification, inputs))
+    modalities = {name: read.in_memory() for name, read in blueprint.read(inputs).items()}
     deep_problem = DeepProblem(
         problem,
         marginal,
@@ -208,7 +218,8 @@ def fit_model(
         unit,
         row_weights(blueprint.slots, rows),
     )
-    groups = deep_problem.gather(groups)
+    if expanded is not None:
+        groups = deep_problem.gather(groups)
     solver = RidgeSolver() if blueprint.is_linear else GradientSolver(options.training)
     deep = fit_deep(
         deep_problem,

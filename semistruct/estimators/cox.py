@@ -12,11 +12,13 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from semistruct.estimators._bands import average_survival_error
+from semistruct.estimators._fit import FitOptions, fit_model
 from semistruct.estimators._specification import Formula, Specification
 from semistruct.estimators._survival import SurvivalEstimator
 from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
 from semistruct.families import Objective
 from semistruct.families.cox import ENTRY, EVENT, TIME, BoundCox, CoxPartialLikelihood
+from semistruct.fitting.model import ModelFit
 from semistruct.fitting.sampled_controls import SampledControls
 from semistruct.inference.covariance import CovarianceKind
 from semistruct.inference.proportional_hazards import TimeTransform, proportional_hazards_test
@@ -82,6 +84,9 @@ random_state
 
     Notes
     -----
+    Rows of a subject with time-varying columns are intervals, ``Surv(time, event, entry, id)``.
+    Each may have a picture of its own; rows of a subject that share one encode it once.
+
     The networks are trained on mini-batches with the risk sets within the batch, in which events
     have their share; every number that is reported or used in a prediction comes from the
     partial likelihood of the full cohort, maximised by Newton's method.
@@ -258,6 +263,22 @@ random_state
         self.n_events_ = int(self.fit_.problem.y[:, EVENT].sum())
         if self._curve_covariance() == "cluster":
             _ = self.curves_  # clusters that cannot be used are refused now, not by a prediction
+
+    def _fit_rows(
+        self,
+        objective: Objective,
+        specification: Specification,
+        frame: pd.DataFrame,
+        response: Surv,
+        weight: np.ndarray,
+        cluster: np.ndarray | None,
+        options: FitOptions,
+    ) -> ModelFit:
+        encoded = self._encoded(objective, specification, frame, response)
+        end = None if response.entry is None else response.time
+        return fit_model(
+            specification, frame, encoded, weight, objective, cluster, options, interval_end=end
+        )
 
     def _curve_covariance(self) -> CovarianceKind:
         # Sandwiches are for a table model that leaves the picture out; here the scores are in.

@@ -34,7 +34,7 @@ class JointModel:
         # Follow-up times keep all their digits: rounding could tie them.
         digits = self.dtype if self.family.separable else torch.float64
         self.y = torch.as_tensor(structured.y, dtype=digits, device=device)
-        self.strata = self.family.batch_strata(structured.y)
+        self.strata = self._of_units(self.family.batch_strata(structured.y))
         self.offset = self._tensor(structured.offset)
         self.weight = self._tensor(structured.sample_weight)
         weights = problem.row_weights
@@ -67,6 +67,15 @@ class JointModel:
         for t, k in self.slots:
             columns[k] = columns[k] + scores[:, t]
         return torch.stack(columns, dim=1) + self.offset[rows]
+
+    def _of_units(self, strata: np.ndarray | None) -> np.ndarray | None:
+        """Batch strata of the units: of each the largest of its rows."""
+        unit = self.problem.unit
+        if strata is None or unit is None:
+            return strata
+        largest = np.full(int(unit.max()) + 1, strata.min())
+        np.maximum.at(largest, unit, strata)
+        return largest
 
     def shuffled(self, units: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The units in an order whose every stretch has its share of every batch stratum."""
