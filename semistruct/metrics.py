@@ -9,6 +9,7 @@ Examples
 
 from __future__ import annotations
 
+from semistruct.estimators.comparing.measures import Scorer, scorer
 from semistruct.evaluation.antolini import antolini_concordance
 from semistruct.evaluation.auc import cumulative_dynamic_auc, integrated_auc
 from semistruct.evaluation.brier import brier_score, integrated_brier_score
@@ -33,6 +34,7 @@ __all__ = [
     "Concordance",
     "DCalibration",
     "KaplanMeier",
+    "Scorer",
     "antolini_concordance",
     "brier_score",
     "censoring_kaplan_meier",
@@ -51,4 +53,5 @@ __all__ = [
     "log_score",
     "pinball_loss",
     "pit_values",
+    "scorer",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from semistruct.estimators.classifier import SemiStructuredClassifier
+from semistruct.estimators.comparing.compare import compare
 from semistruct.estimators.comparison import anova, check_basis, concurvity
 from semistruct.estimators.cox import CoxPH
 from semistruct.estimators.discrete_hazard import DiscreteHazard
@@ -27,6 +28,7 @@ __all__ = [
     "TwoStage",
     "anova",
     "check_basis",
+    "compare",
     "concurvity",
     "transition_probabilities",
     "wrap",

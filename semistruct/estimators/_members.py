@@ -34,6 +34,7 @@ from semistruct.responses import Surv
 __all__ = [
     "feature_table",
     "MemberError",
+    "core_of",
     "fit_model_of_any_kind",
     "fresh",
     "kind_of",
@@ -74,7 +75,7 @@ def fresh(model: Any) -> Any:
     )
 
 
-def _core(model: Any) -> Any:
+def core_of(model: Any) -> Any:
     """The model inside searches and pipelines."""
     while isinstance(model, (BaseSearchCV, Pipeline)):
         model = model.estimator if isinstance(model, BaseSearchCV) else model.steps[-1][1]
@@ -87,7 +88,7 @@ def _is_scikit_survival(model: Any) -> bool:
 
 def kind_of(model: Any) -> Kind:
     """What a model predicts: numbers, classes or survival."""
-    core = _core(model)
+    core = core_of(model)
     if isinstance(core, Composition):
         return core._kind()
     survival = (SurvivalEstimator, LifelinesModel, RegressionFitter)
@@ -113,7 +114,7 @@ def fit_model_of_any_kind(
     UnsupportedCombinationError
         If there are weights, or delayed entry, and the model takes none.
     """
-    core = _core(model)
+    core = core_of(model)
     options: dict[str, Any] = {}
     prefix, inside = "", model
     while isinstance(inside, BaseSearchCV):
@@ -134,7 +135,7 @@ def fit_model_of_any_kind(
 def predicting_part(model: Any) -> Any:
     """The unfitted model whose predictions a model passes on, inside searches and fusions."""
     while True:
-        core = _core(model)
+        core = core_of(model)
         inside = core._part_that_predicts() if isinstance(core, Composition) else core
         if inside is core:
             return core
@@ -191,7 +192,7 @@ def survival_curves_of(model: Any, X: pd.DataFrame, times: Any) -> pd.DataFrame:
 
 def named_failure(name: str, model: Any, doing: str, error: Exception) -> Exception:
     """The error of a member with its name in front, of the same kind where it is one of ours."""
-    message = f"the member {name!r} ({type(_core(model)).__name__}) failed {doing}: {error}"
+    message = f"the member {name!r} ({type(core_of(model)).__name__}) failed {doing}: {error}"
     if isinstance(error, SemistructError):
         return type(error)(message)
     return MemberError(f"{message} [{type(error).__name__}]")
@@ -199,10 +200,10 @@ def named_failure(name: str, model: Any, doing: str, error: Exception) -> Except
 
 def response_for(model: Any, y: Any) -> Any:
     """The response in the form that a model's methods take."""
-    if isinstance(y, Surv) and _is_scikit_survival(_core(model)):
+    if isinstance(y, Surv) and _is_scikit_survival(core_of(model)):
         if y.entry is not None:
             raise UnsupportedCombinationError(
-                f"{type(_core(model)).__name__} of scikit-survival knows no delayed entry."
+                f"{type(core_of(model)).__name__} of scikit-survival knows no delayed entry."
             )
         return np.asarray(y)
     return y

@@ -23,7 +23,7 @@ from semistruct.terms import (
 )
 from semistruct.terms.measurement import is_tensor
 
-__all__ = ["Formula", "Specification", "formula_terms", "named_response", "specify"]
+__all__ = ["Formula", "Specification", "formula_terms", "named_response", "specify", "terms_of"]
 
 # Encoders of the table's columns; a text column read by another one holds paths of pictures.
 _READ_TABLES = ("mlp", "deep")
@@ -87,7 +87,7 @@ def named_response(
     """
     response: str | ResponseCall | None = None
     for one in formula.values() if isinstance(formula, Mapping) else [formula]:
-        _, left = _terms_of(one, frame, encoders)
+        _, left = terms_of(one, frame, encoders)
         if left is not None and response is not None and left != response:
             raise SpecificationError(
                 f"two formulas name different responses, {response} and {left}; name it once."
@@ -98,7 +98,7 @@ def named_response(
 
 def formula_terms(formula: Formula, encoders: Collection[str] = ()) -> TermList:
     """The terms of a formula as written, selectors unresolved."""
-    return _terms_of(formula, pd.DataFrame(), encoders)[0]
+    return terms_of(formula, pd.DataFrame(), encoders)[0]
 
 
 def specify(
@@ -142,7 +142,7 @@ def specify(
     lists: dict[str, TermList] = {}
     response: str | ResponseCall | None = None
     for name, one in given.items():
-        terms, left = _terms_of(one, frame, encoders)
+        terms, left = terms_of(one, frame, encoders)
         response = response or left
         lists[name] = terms
     if isinstance(response, ResponseCall):
@@ -161,9 +161,10 @@ def specify(
     return Specification(resolved, response)
 
 
-def _terms_of(
+def terms_of(
     formula: Any, frame: pd.DataFrame, encoders: Collection[str]
 ) -> tuple[TermList, str | ResponseCall | None]:
+    """The terms of one formula, selectors unresolved, and its left-hand side."""
     if formula is None:
         return default_terms(frame), None
     if isinstance(formula, str):

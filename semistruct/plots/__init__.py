@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from semistruct.plots.comparing import (
+    plot_critical_difference,
+    plot_gains,
+    plot_scores_of_models,
+)
 from semistruct.plots.deep import plot_history, plot_image_effects, plot_scores
 from semistruct.plots.diagnostics import (
     plot_diagnostics,
@@ -29,9 +34,11 @@ __all__ = [
     "hazard_ratio_curves",
     "incidence_curves",
     "plot_contact_sheet",
+    "plot_critical_difference",
     "plot_diagnostics",
     "plot_embedding_plane",
     "plot_forest",
+    "plot_gains",
     "plot_history",
     "plot_image_effects",
     "plot_image_maps",
@@ -42,6 +49,7 @@ __all__ = [
     "plot_residuals",
     "plot_rootogram",
     "plot_scores",
+    "plot_scores_of_models",
     "plot_smooth",
     "plot_surface",
     "plot_waterfall",

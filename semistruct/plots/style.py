@@ -132,16 +132,21 @@ def describe(
     xlabel: str = "",
     ylabel: str = "",
     letters: int = _TITLE_LETTERS,
+    lift: float = 0.0,
 ) -> None:
-    """Title, a smaller line below it, and the names of the axes; long ones are wrapped."""
-    lines = _wrapped(subtitle, _SUBTITLE_LETTERS)
+    """Title, a smaller line below it, and the names of the axes; long ones are wrapped.
+
+    ``letters`` is what fits into a line of the title, ``lift`` the points that ticks above the
+    panel need.
+    """
+    lines = _wrapped(subtitle, _SUBTITLE_LETTERS * letters // _TITLE_LETTERS)
     height = _SUBTITLE_POINTS * (lines.count("\n") + 1) if lines else 0.0
-    ax.set_title(_wrapped(title, letters), loc="left", pad=6 + height)
+    ax.set_title(_wrapped(title, letters), loc="left", pad=6 + height + lift)
     if lines:
         ax.annotate(
             lines,
             (0, 1),
-            (0, 5),
+            (0, 5 + lift),
             xycoords="axes fraction",
             textcoords="offset points",
             fontsize=8,
