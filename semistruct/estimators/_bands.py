@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from semistruct.exceptions import SpecificationError
 from semistruct.inference.survival_curves import SurvivalCurves
 
-__all__ = ["average_survival_error", "banded", "check_level", "normal_draws"]
+__all__ = [
+    "average_survival_error",
+    "banded",
+    "check_level",
+    "limits",
+    "normal_draws",
+    "normal_quantile",
+]
 
 _NUMBERS = 2 * 10**6  # times by rows that are held at once
 
@@ -28,6 +36,17 @@ def banded(
     parts = np.stack([estimate, lower, upper], axis=2).reshape(len(index), -1)
     columns = pd.MultiIndex.from_product([subjects, ["estimate", "lower", "upper"]])
     return pd.DataFrame(parts, index, columns)
+
+
+def limits(estimate: pd.Series, lower: Any, upper: Any) -> pd.DataFrame:
+    """A number of every row beside its limits, ``(n, 3)``."""
+    columns = {"estimate": estimate, "lower": np.asarray(lower), "upper": np.asarray(upper)}
+    return pd.DataFrame(columns, index=estimate.index)
+
+
+def normal_quantile(level: float) -> float:
+    """Standard errors from the middle to the ends of an interval of this coverage."""
+    return float(stats.norm.ppf(0.5 + level / 2))
 
 
 def normal_draws(rng: np.random.RandomState, V: np.ndarray, n: int) -> np.ndarray:

@@ -261,7 +261,7 @@ def warn_of_lost_pictures(
             row = order[int(lost.argmax())]
             warnings.warn(
                 f"column {name!r}: {int(lost.sum())} rows have no picture though an earlier row of "
-                f"their subject has one, first row {row} of subject {labels[codes[row]]!r}; they "
+                f"their subject has one, first row {row} of subject {labels[codes[row]]!s}; they "
                 "count as rows without a picture. Where the last one still holds, "
                 "groupby(...).ffill() of the column, in the order of time, gives it to them.",
                 DataWarning,

@@ -17,7 +17,14 @@ from semistruct.exceptions import (
 from semistruct.responses import Interval, Surv
 from semistruct.terms import ResponseCall
 
-__all__ = ["called_response", "checked_times", "group_codes", "response_of_call", "warn_beyond"]
+__all__ = [
+    "called_response",
+    "checked_times",
+    "group_codes",
+    "response_of_call",
+    "subject_paths",
+    "warn_beyond",
+]
 
 
 def response_of_call(call: ResponseCall, frame: pd.DataFrame) -> Surv | Interval:
@@ -64,6 +71,29 @@ def checked_times(times: Any, lowest: float = 0.0) -> np.ndarray:
         bound = ", not negative" if lowest == 0 else ""
         raise SpecificationError(f"times must be finite numbers{bound}; got {times!r}.")
     return grid
+
+
+def subject_paths(y: Surv) -> dict[Any, np.ndarray]:
+    """Rows of each subject in the order of time, by subject.
+
+    Raises
+    ------
+    DataError
+        If the intervals of a subject leave gaps or overlap.
+    """
+    start = np.zeros(len(y)) if y.entry is None else y.entry
+    codes, labels = pd.factorize(np.arange(len(y)) if y.id is None else y.id)
+    order = np.lexsort((start, codes))
+    same = np.diff(codes[order]) == 0
+    apart = np.flatnonzero(same & (start[order][1:] != y.time[order][:-1]))
+    if apart.size:
+        row, following = order[apart[0]], order[apart[0] + 1]
+        raise DataError(
+            f"the intervals of a subject must follow one another; of {labels[codes[row]]!s} row "
+            f"{row} ends at {y.time[row]:g} and row {following} begins at {start[following]:g}."
+        )
+    parts = np.split(order, np.flatnonzero(~same) + 1)
+    return dict(zip(labels, parts, strict=True))
 
 
 def warn_beyond(time: Any, end: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
@@ -11,18 +10,15 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from semistruct.estimators._bands import average_survival_error
+from semistruct.estimators._cox_curves import CoxCurves
 from semistruct.estimators._fit import FitOptions, fit_model
 from semistruct.estimators._specification import Formula, Specification
-from semistruct.estimators._survival import SurvivalEstimator
 from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
 from semistruct.families import Objective
 from semistruct.families.cox import ENTRY, EVENT, TIME, BoundCox, CoxPartialLikelihood
 from semistruct.fitting.model import ModelFit
 from semistruct.fitting.sampled_controls import SampledControls
-from semistruct.inference.covariance import CovarianceKind
 from semistruct.inference.proportional_hazards import TimeTransform, proportional_hazards_test
-from semistruct.inference.survival_curves import SurvivalCurves
 from semistruct.losses import (
     cox_deviance_residuals,
     cox_martingale_residuals,
@@ -39,7 +35,7 @@ __all__ = ["CoxPH"]
 Residual = Literal["martingale", "deviance", "score", "dfbeta", "schoenfeld"]
 
 
-class CoxPH(SurvivalEstimator):
+class CoxPH(CoxCurves):
     """Cox regression whose log hazard ratio has additive and deep terms.
 
     Parameters
@@ -176,12 +172,6 @@ random_state
         frame = self._new_rows(X)
         return pd.Series(np.exp(self._eta(frame) - self.curves_.center), index=frame.index)
 
-    @cached_property
-    def curves_(self) -> SurvivalCurves:
-        """Baseline hazard with what bands need, computed when first asked for."""
-        check_is_fitted(self)
-        return SurvivalCurves.of(self.fit_, self._curve_covariance())
-
     def residuals(self, kind: Residual = "martingale") -> Any:
         """Residuals of the table model for the training rows.
 
@@ -230,16 +220,6 @@ random_state
         check_is_fitted(self)
         return proportional_hazards_test(self.fit_, transform)
 
-    @property
-    def baseline_cumulative_hazard_(self) -> pd.DataFrame:
-        """Cumulative hazard at predictor zero: one column for each stratum."""
-        check_is_fitted(self)
-        curves = self.curves_
-        n = 1 if self.strata_ is None else len(self.strata_)
-        values = curves.cumulative_hazard(curves.times, np.zeros(n), np.arange(n))
-        columns = ["baseline"] if self.strata_ is None else self.strata_
-        return pd.DataFrame(values, pd.Index(curves.times, name="time"), columns)
-
     def _objective(self) -> CoxPartialLikelihood:
         if self.risk_sets not in ("batch", "full", "controls"):
             raise SpecificationError(
@@ -280,10 +260,6 @@ random_state
             specification, frame, encoded, weight, objective, cluster, options, interval_end=end
         )
 
-    def _curve_covariance(self) -> CovarianceKind:
-        # Sandwiches are for a table model that leaves the picture out; here the scores are in.
-        return self.cov_type or ("cluster" if self.specification_.cluster else "model")
-
     def _training(self) -> dict[str, Any]:
         if self.risk_sets == "controls":
             return {"sampler": SampledControls(self.n_controls)}
@@ -305,25 +281,6 @@ random_state
             ).sortlevel()[0]
             codes = self.strata_.get_indexer(combination).astype(float)
         return CoxPartialLikelihood.encode(y.time, y.event.astype(float), y.entry, codes)
-
-    def _event_times(self) -> np.ndarray:
-        return self.curves_.times
-
-    def _end_of_follow_up(self) -> float:
-        return float(self.fit_.problem.y[:, TIME].max())
-
-    def _hazards(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
-        return self.curves_.cumulative_hazard(times, self._eta(frame), self._stratum(frame))
-
-    def _hazard_errors(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
-        X = self.fit_.problem.designs[0].block(frame).dense()
-        return self.curves_.standard_error(times, X, self._eta(frame), self._stratum(frame))
-
-    def _average_survival_error(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
-        X = self.fit_.problem.designs[0].block(frame).dense()
-        return average_survival_error(
-            self.curves_, times, X, self._eta(frame), self._stratum(frame)
-        )
 
     def _training_rows(self) -> tuple[pd.DataFrame | None, Surv]:
         y = self.fit_.problem.y

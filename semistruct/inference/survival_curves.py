@@ -95,6 +95,78 @@ class SurvivalCurves:
             found[:, own] = np.exp(eta[own] - self.center) * np.sqrt(total)
         return found
 
+    def restricted_mean_error(
+        self, time: float, X: np.ndarray, eta: np.ndarray, stratum: np.ndarray
+    ) -> np.ndarray:
+        """Standard error of the mean time without event within ``time``, ``(n,)``.
+
+        Notes
+        -----
+        A jump of the baseline moves the mean by minus the hazard ratio times the area under the
+        survival curve after it; the coefficients move all jumps, see :meth:`standard_error`.
+        """
+        found = np.empty(len(eta))
+        for s in np.unique(stratum):
+            own = np.flatnonzero(stratum == s)
+            part = slice(*np.searchsorted(self.baseline.stratum, [s, s + 1]))
+            jumps = self.baseline.time[part]
+            before = jumps < time
+            jumps, H = jumps[before], self.baseline.cumulative_hazard[part][before]
+            drift = cast(np.ndarray, self.baseline.drift)[part][before]
+            variance = np.diff(self.baseline.variance[part][before], prepend=0.0)
+            lengths = np.diff(np.append(jumps, time))
+            for i in own:
+                ratio = np.exp(eta[i] - self.center)
+                areas = np.exp(-ratio * H) * lengths
+                after = np.cumsum(areas[::-1])[::-1]
+                gradient = (areas @ H) * (X[i] - self.means) - areas @ drift
+                quadratic = max(gradient @ self.covariance @ gradient, 0.0)
+                found[i] = ratio * np.sqrt(after**2 @ variance + quadratic)
+        return found
+
+    def path(
+        self,
+        times: np.ndarray,
+        start: np.ndarray,
+        stop: np.ndarray,
+        X: np.ndarray,
+        eta: np.ndarray,
+        stratum: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Cumulative hazard along intervals with columns of their own, and its standard error.
+
+        Parameters
+        ----------
+        times : (m,) array
+        start, stop : (k,) arrays
+            Intervals of one subject that follow one another.
+        X : (k, p) array
+        eta, stratum : (k,) arrays
+
+        Returns
+        -------
+        hazard, se : (m,) arrays
+            Missing after the last interval.
+        """
+        padded = np.vstack([cast(np.ndarray, self.baseline.drift), np.zeros(X.shape[1])])
+        level = np.append(self.baseline.cumulative_hazard, 0.0)
+        variance = np.append(self.baseline.variance, 0.0)
+        hazard, free = np.zeros(len(times)), np.zeros(len(times))
+        gradient = np.zeros((len(times), X.shape[1]))
+        for k in range(len(eta)):
+            at = self.baseline.position(np.clip(times, start[k], stop[k]), int(stratum[k]))
+            begin = self.baseline.position(start[[k]], int(stratum[k]))
+            ratio = np.exp(eta[k] - self.center)
+            H = level[at] - level[begin]
+            hazard += ratio * H
+            free += ratio**2 * (variance[at] - variance[begin])
+            moved = np.outer(H, X[k] - self.means) - (padded[at] - padded[begin])
+            gradient += ratio * moved
+        quadratic = np.einsum("tp,pq,tq->t", gradient, self.covariance, gradient)
+        se = np.sqrt(free + np.maximum(quadratic, 0.0))
+        after = times > stop.max()
+        return np.where(after, np.nan, hazard), np.where(after, np.nan, se)
+
 
 def survival_band(
     hazard: np.ndarray, se: np.ndarray, level: float, transform: BandTransform
