@@ -140,7 +140,9 @@ class CNNEncoder(MapEncoder):
 
     def from_maps(self, maps: Tensor) -> Tensor:
         """Latent features ``(b, latent_dim)`` of feature maps ``(b, map_channels, h, w)``."""
-        out: Tensor = self.head(self.dropout(self.pool(maps).flatten(1)))
+        # Of a map that is the grid already every cell would be its own mean, slowly.
+        cells = maps if maps.shape[-2:] == self.pool.output_size else self.pool(maps)
+        out: Tensor = self.head(self.dropout(cells.flatten(1)))
         return out
 
 

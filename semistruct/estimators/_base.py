@@ -155,7 +155,8 @@ class SemiStructuredEstimator(WholeFit, InferenceMixin, BaseEstimator):
         self.response_name_ = name
         self.specification_ = specification
         self.fit_ = fitted
-        self.criteria_ = None  # made when asked for
+        self.criteria_ = None  # made when asked for, as is the next
+        self.partial_ = None
         self.family_ = objective
         self.n_iter_ = max(1, fitted.marginal.n_iter)
         self.loglik_ = fitted.marginal.loglik

@@ -26,6 +26,7 @@ from semistruct.fitting.gradient import GradientSolver
 from semistruct.fitting.members import DeepProblem, TrainingOptions
 from semistruct.fitting.model import ModelFit
 from semistruct.fitting.ridge import RidgeSolver
+from semistruct.fitting.shared_pictures import share_pictures
 from semistruct.fitting.structured import StructuredProblem, fit_structured
 from semistruct.modality_dropout import DropRates, check_drop_rates
 
@@ -220,6 +221,8 @@ def fit_model(
     )
     if expanded is not None:
         groups = deep_problem.gather(groups)
+    if not blueprint.is_linear:
+        deep_problem = share_pictures(deep_problem, list(keys.values()))
     solver = RidgeSolver() if blueprint.is_linear else GradientSolver(options.training)
     deep = fit_deep(
         deep_problem,

@@ -12,14 +12,17 @@ from matplotlib.figure import Figure
 from sklearn.utils.validation import check_is_fitted
 
 from semistruct.estimators._explanation import ExplanationMixin
+from semistruct.estimators._fit import FitOptions
 from semistruct.estimators._input import resolve_device
 from semistruct.estimators._specification import Specification
 from semistruct.estimators.persistence.files import save
+from semistruct.exceptions import UnsupportedCombinationError
 from semistruct.families import Objective
 from semistruct.fitting.model import ModelFit
 from semistruct.inference.covariance import CovarianceKind
 from semistruct.inference.criteria import InformationCriteria, information_criteria
 from semistruct.inference.effects import Estimand, covariance_of_effects, effects_table
+from semistruct.inference.partial import PartialFit, partial_effects
 from semistruct.inference.smooth_tests import smooth_table
 from semistruct.inference.summary import Summary, summarise
 from semistruct.plots.model import plot_model
@@ -41,6 +44,11 @@ class ReportingMixin(ExplanationMixin):
     specification_: Specification
     response_name_: str
     criteria_: InformationCriteria | None
+    partial_: PartialFit | None
+
+    @abstractmethod
+    def _training(self) -> dict[str, Any]:
+        """More options of training."""
 
     @abstractmethod
     def _new_rows(self, X: Any) -> pd.DataFrame:
@@ -68,21 +76,28 @@ class ReportingMixin(ExplanationMixin):
 
         Parameters
         ----------
-        estimand : {"marginal", "projection"}, optional
+        estimand : {"marginal", "projection", "partial"}, optional
             "marginal" (default): the best model without the picture. "projection": the
             least-squares projection of the true predictor on the table, which for the normal
-            family with identity link is the same.
+            family with identity link is the same. "partial": the coefficients with the picture
+            held fixed, for which networks are trained once more when it is first asked for, as
+            many as for the model; see :func:`~semistruct.inference.partial.partial_fit`.
         cov_type : {"model", "corrected", "sandwich", "cluster"}, optional
-            "corrected" adds the uncertainty of smoothing parameters to "model".
+            "corrected" adds the uncertainty of smoothing parameters to "model". Of "partial" it is
+            always a sandwich, clustered where rows belong together.
         level : float
             Of the confidence intervals.
 
         Returns
         -------
         DataFrame
-            Columns ``coef``, ``se``, ``lower``, ``upper``, the statistic, ``p``.
+            Columns ``coef``, ``se``, ``lower``, ``upper``, the statistic, ``p``; of "partial" also
+            ``r2``, the share of a column's variance that the picture explains on unseen rows, and
+            ``change``, the difference between two seeds of the networks in standard errors.
         """
         check_is_fitted(self)
+        if estimand == "partial":
+            return self._partial_fit(cov_type).table(level)
         return effects_table(self.fit_, estimand or "marginal", cov_type or self._cov_type(), level)
 
     @property
@@ -139,6 +154,7 @@ class ReportingMixin(ExplanationMixin):
     ) -> Summary:
         """Table of coefficients, smooths and deep terms; prints, and renders in a notebook."""
         check_is_fitted(self)
+        partial = self._partial_fit(cov_type) if estimand == "partial" else None
         return summarise(
             self.fit_,
             response=self.response_name_,
@@ -146,6 +162,7 @@ class ReportingMixin(ExplanationMixin):
             cov_type=cov_type or self._cov_type(),
             level=level,
             aic=self.aic_,
+            partial=partial,
         )
 
     def plot(self, **options: Any) -> Figure:
@@ -180,6 +197,25 @@ class ReportingMixin(ExplanationMixin):
         if self.criteria_ is None:
             self.criteria_ = information_criteria(self.fit_.marginal, self.fit_.problem)
         return self.criteria_
+
+    def _partial_fit(self, cov_type: CovarianceKind | None) -> PartialFit:
+        if cov_type not in (None, "sandwich", "cluster"):
+            raise UnsupportedCombinationError(
+                f"estimand='partial' has a sandwich covariance only, got cov_type={cov_type!r}; "
+                "leave cov_type out."
+            )
+        if self.partial_ is None:
+            options = FitOptions.of(self, **self._training())
+            self.partial_ = partial_effects(
+                self.fit_,
+                options.training,
+                n_repeats=options.n_repeats,
+                # The first two children of this seed are those of the folds and the networks.
+                random_state=np.random.SeedSequence(options.random_state.entropy, spawn_key=(2,)),
+                n_jobs=options.n_jobs,
+                progress=options.progress,
+            )
+        return self.partial_
 
     def _cov_type(self) -> CovarianceKind:
         if self.cov_type is not None:

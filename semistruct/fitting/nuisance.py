@@ -16,6 +16,7 @@ from semistruct.fitting.augmented import with_columns
 from semistruct.fitting.crossfit import CrossFit, cross_fit
 from semistruct.fitting.members import DeepProblem, MemberSolver
 from semistruct.fitting.model import ModelFit
+from semistruct.fitting.shared_pictures import share_pictures
 from semistruct.fitting.structured import StructuredFit, StructuredProblem, fit_structured
 from semistruct.links import LINKS, Link
 from semistruct.terms import DenseBlock, DesignBlock, IndexedBlock, StackedBlock
@@ -101,7 +102,7 @@ def deep_problem_of(fit: ModelFit) -> DeepProblem:
     modalities = {name: read.in_memory() for name, read in fit.blueprint.read(frame).items()}
     rows = frame if fit.frame is None else fit.frame
     slots = fit.blueprint.slots
-    return DeepProblem(
+    problem = DeepProblem(
         fit.problem,
         fit.marginal,
         fit.blueprint,
@@ -110,6 +111,9 @@ def deep_problem_of(fit: ModelFit) -> DeepProblem:
         fit.unit,
         row_weights(slots, rows),
     )
+    if fit.blueprint.is_linear:
+        return problem
+    return share_pictures(problem, [read.keys(frame) for read in fit.blueprint.readers.values()])
 
 
 def repeat_scores(problem: DeepProblem, crossfit: CrossFit, repeat: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from semistruct.links import Identity
 
 __all__ = ["Estimand", "covariance_of_effects", "effects_table"]
 
-Estimand = Literal["marginal", "projection"]
+Estimand = Literal["marginal", "projection", "partial"]
 
 
 def effects_table(
@@ -34,7 +34,8 @@ def effects_table(
         "marginal": the coefficients of the best model without the deep terms. "projection": the
         least-squares projection of the true predictor on the table. For the normal with identity
         link the two are one: least squares of a predictor and of the response it is the mean of
-        have the same expectation.
+        have the same expectation. "partial" needs networks of its own: see
+        :func:`~semistruct.inference.partial.partial_effects`.
     cov_type : {"model", "sandwich", "cluster"}
         Model-based standard errors of the marginal estimand assume that the model without deep
         terms is right; with a picture that matters it is not.
@@ -60,6 +61,10 @@ def effects_table(
     if estimand not in get_args(Estimand):
         raise SpecificationError(
             f"estimand must be one of {', '.join(map(repr, get_args(Estimand)))}, got {estimand!r}."
+        )
+    if estimand == "partial":
+        raise UnsupportedCombinationError(
+            "estimand='partial' is not a matter of the fit alone; ask partial_effects() for it."
         )
     if estimand == "projection" and not _is_least_squares(fit):
         raise UnsupportedCombinationError(

@@ -21,6 +21,7 @@ from semistruct.fitting.nuisance import deep_problem_of, learn_columns, repeat_s
 from semistruct.fitting.ridge import RidgeSolver
 from semistruct.fitting.structured import StructuredFit, StructuredProblem, fit_structured
 from semistruct.inference.covariance import CovarianceKind, covariance
+from semistruct.inference.wald import wald_table
 from semistruct.losses import cox_schoenfeld_residuals, cox_score_residuals
 
 __all__ = ["PartialFit", "orthogonal_fit", "partial_effects", "partial_fit"]
@@ -56,6 +57,12 @@ class PartialFit:
     def unstable(self) -> list[str]:
         """Coefficients that change by more than half a standard error."""
         return [f"{name[1]}" for name in self.beta.index[self.change > _UNSTABLE]]
+
+    def table(self, level: float = 0.95) -> pd.DataFrame:
+        """Coefficients ``coef, se, z, p, lower, upper`` and their ``r2`` and ``change``."""
+        names = [str(name) for name in self.beta.index]
+        found = wald_table(self.beta.to_numpy(), self.cov, names, level=level)
+        return found.set_axis(self.beta.index, axis=0).assign(r2=self.r2, change=self.change)
 
 
 def partial_effects(
@@ -117,7 +124,7 @@ def partial_effects(
         RidgeSolver()
         if blueprint.is_linear
         else GradientSolver(replace(training, full_cohort=False, sampler=None)),
-        cluster=fit.cluster,
+        cluster=fit.unit if fit.cluster is None else fit.cluster,
         n_repeats=max(2, n_repeats),
         random_state=random_state,
         n_jobs=n_jobs,
@@ -223,8 +230,6 @@ def partial_fit(
             "estimand='partial' needs a parametric coefficient; the predictors have none but "
             "intercepts."
         )
-    if cluster is None and problem.unit is not None:
-        cluster = problem.unit
     kind: CovarianceKind = "sandwich" if cluster is None else "cluster"
     cov = covariance(fitted, extended, kind, cluster=cluster)[np.ix_(at, at)]
     each = []

@@ -14,6 +14,7 @@ from statsmodels.iolib.tableformatting import fmt_params
 from semistruct.fitting.model import ModelFit
 from semistruct.inference.covariance import CovarianceKind
 from semistruct.inference.effects import Estimand, effects_table
+from semistruct.inference.partial import PartialFit
 from semistruct.inference.smooth_tests import smooth_table
 
 __all__ = ["Summary", "frame_table", "summarise"]
@@ -23,6 +24,7 @@ _HEADER_FORMAT = {**fmt_params, "data_aligns": "ll", "colsep": "    "}
 _QUESTIONS = {
     "marginal": "coefficients of the best model without the deep terms",
     "projection": "least-squares projection of the true predictor on the table",
+    "partial": "coefficients with the deep terms held fixed",
 }
 _COVARIANCES = {
     "model": "model-based",
@@ -40,6 +42,7 @@ def summarise(
     cov_type: CovarianceKind,
     level: float,
     aic: float,
+    partial: PartialFit | None = None,
 ) -> Summary:
     """Tables of the model, its coefficients, smooths and deep terms.
 
@@ -48,13 +51,15 @@ def summarise(
     fit : ModelFit
     response : str
         Name of the response.
-    estimand : {"marginal", "projection"}
+    estimand : {"marginal", "projection", "partial"}
         The question that the coefficients answer.
     cov_type : {"model", "sandwich", "cluster"}
     level : float
         Of the confidence intervals.
     aic : float
         As :func:`~semistruct.inference.criteria.information_criteria` has it.
+    partial : PartialFit, optional
+        The coefficients of that estimand.
 
     Returns
     -------
@@ -62,8 +67,13 @@ def summarise(
         Prints as text, renders in a notebook, and has ``as_latex()`` and ``as_csv()``.
     """
     summary = Summary()
+    if partial is not None:
+        cov_type = "sandwich" if fit.cluster is None and fit.unit is None else "cluster"
     summary.tables.append(_header(fit, response, estimand, cov_type, aic))
-    effects = effects_table(fit, estimand, cov_type, level)
+    if partial is None:
+        effects = effects_table(fit, estimand, cov_type, level)
+    else:
+        effects = partial.table(level)
     for param in fit.problem.family.param_names:
         if param in effects.index.get_level_values(0):
             summary.tables.append(_coefficients(effects.loc[param], param, fit, level))
@@ -150,6 +160,12 @@ def _notes(fit: ModelFit, estimand: Estimand) -> list[str]:
     notes = []
     if fit.deep is not None:
         notes.append(f"Estimand {estimand!r}: {_QUESTIONS[estimand]}.")
+        if estimand == "partial":
+            notes.append(
+                "r2: share of a column's variance that the picture explains on unseen rows. "
+                "change: difference of the coefficient between two seeds of the networks, in "
+                "standard errors. Standard errors are as good as what the networks have found."
+            )
         notes.append(
             f"Log-likelihood, AIC and smooths are those of the model without the deep terms. Gains "
             f"are out-of-fold, over {len(fit.deep.crossfit.members)} cross-fitted network(s)."

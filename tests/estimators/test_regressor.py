@@ -316,8 +316,10 @@ def test_accessors_are_columns_of_the_effects(model):
 
 def test_estimands(model, table):
     pd.testing.assert_frame_equal(model.effects("projection"), model.effects("marginal"))
-    with pytest.raises(ss.SpecificationError, match="marginal"):
+    with pytest.raises(ss.UnsupportedCombinationError, match="marginal"):
         model.effects("partial")
+    with pytest.raises(ss.SpecificationError, match="marginal"):
+        model.effects("causal")
     poisson = fit("z", table, "count", family="poisson")
     with pytest.raises(ss.UnsupportedCombinationError, match="projection"):
         poisson.effects("projection")
