@@ -32,7 +32,10 @@ from semistruct.exceptions import (
 )
 from semistruct.responses import Interval, Surv
 from semistruct.terms import (
+    bag,
     cnn,
+    cnn3d,
+    conv1d,
     cumulative,
     deep,
     encoder,
@@ -40,6 +43,7 @@ from semistruct.terms import (
     mlp,
     offset,
     re,
+    recurrent,
     ridge,
     s,
     te,
@@ -69,8 +73,11 @@ __all__ = [
     "anova",
     "as_image_array",
     "check_basis",
+    "bag",
     "cnn",
     "compare",
+    "cnn3d",
+    "conv1d",
     "concurvity",
     "cumulative",
     "datasets",
@@ -82,6 +89,7 @@ __all__ = [
     "losses",
     "metrics",
     "mlp",
+    "recurrent",
     "nn",
     "offset",
     "re",

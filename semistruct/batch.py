@@ -44,4 +44,5 @@ class Batch:
             name: torch.from_numpy(modality.present[rows]).to(device)
             for name, modality in modalities.items()
         }
-        return cls(inputs, present)
+        masks = {name: modality.mask(rows, device) for name, modality in modalities.items()}
+        return cls(inputs, present, {k: mask for k, mask in masks.items() if mask is not None})

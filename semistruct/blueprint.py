@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,8 @@ from semistruct.terms import Basis, DeepTerm
 __all__ = ["SCALING_ROWS", "InputPlan", "NetworkBlueprint", "Slot", "TermPlan", "row_weights"]
 
 SCALING_ROWS = 2048
+_FEWEST_SCALING_ROWS = 16
+_SCALING_NUMBERS = 2**26
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,16 +194,31 @@ class NetworkBlueprint:
                 for augmentation in _open_augmentations(encoder):
                     augmentation.hflip = name in self.mirrored or "auto"
                 present = rows[modalities[name].present[rows]]
-                if len(present) > SCALING_ROWS:
-                    present = generator.choice(present, SCALING_ROWS, replace=False)
+                most = _scaling_rows(modalities[name])
+                if len(present) > most:
+                    present = generator.choice(present, most, replace=False)
                 if len(present):
-                    encoder.learn_inputs(modalities[name].batch(present))  # type: ignore[operator]
+                    sample = [modalities[name].batch(present)]
+                    mask = modalities[name].mask(present)
+                    sample += [] if mask is None else [mask]
+                    encoder.learn_inputs(*sample)  # type: ignore[operator]
         slots = [(slot.param, slot.network) for slot in self.slots]
         dropout = None
         if self.dropout is not None:
             seed = int(seeds[0].spawn(1)[0].generate_state(1)[0])
             dropout = ModalityDropout(self.columns, self.dropout, seed)
         return SemiStructuredNet(terms, slots, torch.as_tensor(scale), dropout)
+
+
+def _scaling_rows(modality: Modality) -> int:
+    """How many rows are read to learn the scaling; fewer where rows differ in length and are long.
+
+    All of a padded batch is in memory at once.
+    """
+    if modality.lengths is None:
+        return SCALING_ROWS
+    elements = max(1, modality.lengths.max(initial=0)) * math.prod(modality.in_shape[1:])
+    return min(SCALING_ROWS, max(_FEWEST_SCALING_ROWS, _SCALING_NUMBERS // elements))
 
 
 def _open_augmentations(encoder: nn.Module) -> list[Augmentation]:

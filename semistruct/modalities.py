@@ -46,6 +46,9 @@ class Modality:
         Shape of one row.
     mirrored : bool
         Whether every row is given with its last axis reversed.
+    lengths : (n,) int array, optional
+        For rows that differ along their first axis: how many elements each has. A batch is padded
+        to its longest row, and ``in_shape`` holds a typical length.
     """
 
     name: str
@@ -53,20 +56,42 @@ class Modality:
     present: np.ndarray
     in_shape: tuple[int, ...]
     mirrored: bool = False
+    lengths: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.present)
 
     def batch(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-        """Rows ``(b, *in_shape)``, in the order asked for; absent rows are zeros."""
+        """Rows ``(b, *in_shape)``, in the order asked for; absent rows are zeros.
+
+        Rows that differ in length are followed by zeros; :meth:`mask` tells where.
+        """
+        if self.lengths is not None:
+            return torch.from_numpy(self._padded(rows)).to(device)
         in_memory = isinstance(self.values, np.ndarray)
         values = self.values[rows] if in_memory else self.values.batch(rows)  # type: ignore[union-attr]
         batch = torch.from_numpy(values).to(device)
         return batch.flip(-1) if self.mirrored else batch
 
+    def mask(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Tensor | None:
+        """Which elements of :meth:`batch` exist, ``(b, length)``; None where all rows are alike."""
+        if self.lengths is None:
+            return None
+        lengths = self.lengths[rows]
+        mask = np.arange(max(1, lengths.max(initial=0))) < lengths[:, None]
+        return torch.from_numpy(mask).to(device)
+
+    def _padded(self, rows: np.ndarray) -> np.ndarray:
+        if isinstance(self.values, np.ndarray):
+            return self.values[rows]
+        padded = self.values.padded_batch(rows).values
+        longest = max(1, padded.shape[1])
+        shape = (len(rows), longest, *self.in_shape[1:])
+        return padded.reshape(shape) if padded.size else np.zeros(shape, padded.dtype)
+
     def in_memory(self) -> Modality:
         """The same rows decoded once, where they fit into memory."""
-        if isinstance(self.values, np.ndarray):
+        if isinstance(self.values, np.ndarray) or self.lengths is not None:
             return self
         size = len(self) * int(np.prod(self.in_shape)) * self.values.element_dtype.itemsize
         if size > _BLOCK_BYTES:
@@ -96,11 +121,24 @@ class Reader(ABC):
 
 @dataclass(frozen=True)
 class TensorReader(Reader):
-    """A column of pictures or other tensors."""
+    """A column of pictures or other tensors.
+
+    Attributes
+    ----------
+    name : str
+    in_shape : tuple of int
+        Of a row; a typical length comes first where rows differ in length.
+    image : bool
+        Whether the column holds pictures, in whatever form.
+    ragged : bool
+        Whether rows may differ in length: they are padded, and masks tell what exists. A row
+        without any element is absent.
+    """
 
     name: str
     in_shape: tuple[int, ...]
     image: bool
+    ragged: bool = False
 
     @property
     def column(self) -> str:
@@ -108,6 +146,8 @@ class TensorReader(Reader):
 
     def read(self, frame: pd.DataFrame) -> Modality:
         column = _tensor_column(frame, self.name, self.image)
+        if self.ragged:
+            return self._read_ragged(column)
         present = ~column.isna()
         if present.any() and tuple(column.tensor_shape) != self.in_shape:
             raise DataError(
@@ -119,6 +159,21 @@ class TensorReader(Reader):
             values: TensorArray | np.ndarray = np.zeros((len(frame), *self.in_shape), np.float32)
             return Modality(self.name, values, present, self.in_shape)
         return Modality(self.name, column, present, self.in_shape)
+
+    def _read_ragged(self, column: TensorArray) -> Modality:
+        rest = self.in_shape[1:]
+        if column.isna().all():
+            lengths = np.zeros(len(column), dtype=int)
+            values = np.zeros((len(column), 1, *rest), np.float32)
+            return Modality(self.name, values, lengths > 0, self.in_shape, lengths=lengths)
+        found = _elements(column, self.name)
+        if found != rest:
+            raise DataError(
+                f"column {self.name!r} has rows of elements of shape {found}, but the model was "
+                f"fitted on {rest}; only the number of elements may differ."
+            )
+        lengths = column.lengths()
+        return Modality(self.name, column, lengths > 0, self.in_shape, lengths=lengths)
 
     def keys(self, frame: pd.DataFrame) -> np.ndarray | None:
         column = _tensor_column(frame, self.name, self.image)
@@ -181,8 +236,20 @@ class FeatureReader(Reader):
         return self.reader.keys(frame)
 
 
-def column_reader(frame: pd.DataFrame, column: str, *, image: bool) -> TensorReader:
+def column_reader(
+    frame: pd.DataFrame, column: str, *, image: bool, ragged: bool = False
+) -> TensorReader:
     """Learn the shape of a tensor column from the training rows.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    column : str
+    image : bool
+        Whether it holds pictures, in whatever form.
+    ragged : bool
+        Whether rows may differ in length later, even where those of ``frame`` do not. Series of
+        single numbers then get an axis of one channel.
 
     Raises
     ------
@@ -195,13 +262,31 @@ def column_reader(frame: pd.DataFrame, column: str, *, image: bool) -> TensorRea
             f"every row of column {column!r} is missing in the training data; a deep term needs "
             "rows to learn from."
         )
-    return TensorReader(column, tuple(values.tensor_shape), image)
+    if not ragged and (image or values.dtype.is_fixed):
+        return TensorReader(column, tuple(values.tensor_shape), image)
+    elements = _elements(values, column)
+    lengths = values.lengths()
+    if not lengths.any():
+        raise DataError(
+            f"no row of column {column!r} has an element in the training data; a deep term needs "
+            "rows to learn from."
+        )
+    typical = int(np.median(lengths[lengths > 0]))
+    return TensorReader(column, (typical, *elements), image, ragged=True)
 
 
 def table_reader(frame: pd.DataFrame, columns: tuple[str, ...], name: str) -> TableReader:
     """Learn the levels of factors among tabular columns that an encoder reads."""
     basis = add_terms(map(linear, columns)).structured[0].build(frame)  # type: ignore[attr-defined]
     return TableReader(name, (len(basis.names),), basis)
+
+
+def _elements(column: TensorArray, name: str) -> tuple[int, ...]:
+    """Shape of one element of the rows; a single number counts as one channel."""
+    try:
+        return column.element_shape or (1,)
+    except DataError as error:
+        raise DataError(f"column {name!r}: {error}") from error
 
 
 def _tensor_column(frame: pd.DataFrame, column: str, image: bool) -> TensorArray:

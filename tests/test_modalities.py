@@ -12,6 +12,8 @@ from PIL import Image
 from torch import nn
 
 import semistruct as ss
+from semistruct.batch import Batch
+from semistruct.exceptions import DataError
 from semistruct.modalities import (
     FeatureReader,
     Modality,
@@ -164,3 +166,46 @@ def test_rows_are_given_in_the_order_asked_for():
     values = np.arange(6, dtype=np.float32).reshape(3, 2)
     modality = Modality("m", values, np.ones(3, bool), (2,))
     np.testing.assert_array_equal(modality.batch(np.array([2, 0, 2])), values[[2, 0, 2]])
+
+
+def test_rows_of_any_length_are_padded_and_masked():
+    rng = np.random.default_rng(0)
+    rows = [rng.normal(size=(n, 2)) for n in (5, 3, 8)] + [None, np.ones((0, 2))]
+    table = pd.DataFrame({"visits": ss.TensorArray(rows), "x": 1.0})
+    reader = column_reader(table, "visits", image=False)
+    assert reader.ragged and reader.in_shape == (5, 2)
+    modality = reader.read(table)
+    np.testing.assert_array_equal(modality.present, [True, True, True, False, False])
+    assert modality.in_memory() is modality
+    some = np.array([1, 3, 0, 4])
+    batch, mask = modality.batch(some), modality.mask(some)
+    assert batch.shape == (4, 5, 2) and mask.sum(1).tolist() == [3, 0, 5, 0]
+    np.testing.assert_array_equal(batch[0, :3], rows[1])
+    assert not batch[~mask].any()
+    read = Batch.read({"visits": modality}, some)
+    assert torch.equal(read.masks["visits"], mask) and torch.equal(read.inputs["visits"], batch)
+    absent = np.array([3, 4])
+    assert modality.batch(absent).shape == (2, 1, 2) and not modality.mask(absent).any()
+    nothing = reader.read(table.iloc[3:4])
+    assert nothing.batch(np.array([0])).shape == (1, 1, 2)
+    assert nothing.mask(np.array([0])).tolist() == [[False]]
+
+
+def test_rows_of_one_length_may_be_read_as_rows_of_any(frame):
+    assert column_reader(frame, "omics", image=False).ragged is False
+    series = column_reader(frame, "omics", image=False, ragged=True)
+    assert series.in_shape == (6, 1)
+    modality = series.read(frame)
+    rows = np.array([4, 1])
+    assert modality.batch(rows).shape == (2, 6, 1) and modality.mask(rows).all()
+    np.testing.assert_array_equal(modality.batch(rows)[..., 0], frame["omics"].array.batch(rows))
+    fixed = column_reader(frame, "omics", image=False).read(frame)
+    assert fixed.mask(rows) is None and not Batch.read({"omics": fixed}, rows).masks
+
+
+def test_only_the_number_of_elements_may_differ_from_training():
+    table = pd.DataFrame({"visits": ss.TensorArray([np.ones((4, 2)), np.ones((6, 2))])})
+    reader = column_reader(table, "visits", image=False)
+    other = pd.DataFrame({"visits": ss.TensorArray([np.ones((4, 3)), np.ones((6, 3))])})
+    with pytest.raises(DataError, match=r"'visits' has rows of elements of shape \(3,\)"):
+        reader.read(other)

@@ -190,6 +190,20 @@ class TensorArray(ExtensionArray):
         return self._dtype.shape  # type: ignore[return-value]
 
     @property
+    def element_shape(self) -> tuple[int, ...]:
+        """Shape of one element of a row that may have any number of them: all but the first axis.
+
+        Raises
+        ------
+        DataError
+            When rows differ in more than the first axis.
+        """
+        shape = self._dtype.shape
+        if shape is None or None in shape[1:]:
+            self._refuse_ragged()
+        return shape[1:]  # type: ignore[return-value]
+
+    @property
     def element_dtype(self) -> np.dtype:
         """Type of the elements."""
         return np.dtype(self._dtype.element or self._dtype.default_element)
@@ -259,11 +273,13 @@ class TensorArray(ExtensionArray):
         DataError
             When rows differ in more than the first axis.
         """
-        shape = self._dtype.shape
-        if shape is None or None in shape[1:]:
-            self._refuse_ragged()
-        rest = [length for length in shape[1:] if length is not None]
-        tensors = [self._rows.read(row) for row in self._positions(rows)]
+        rest = self.element_shape
+        positions = self._positions(rows)
+        if self._dtype.is_fixed:  # one look-up for all rows
+            values = self.batch(positions)
+            here = ~self._rows.select(positions).missing()
+            return PaddedBatch(values, np.repeat(here[:, None], values.shape[1], axis=1))
+        tensors = [self._rows.read(row) for row in positions]
         lengths = np.array([0 if tensor is None else len(tensor) for tensor in tensors], dtype=int)
         longest = int(lengths.max(initial=0))
         values = np.zeros((len(tensors), longest, *rest), dtype=self.element_dtype)
@@ -271,6 +287,25 @@ class TensorArray(ExtensionArray):
             if tensor is not None:
                 values[k, : lengths[k]] = tensor
         return PaddedBatch(values=values, mask=np.arange(longest) < lengths[:, None])
+
+    def lengths(self) -> np.ndarray:
+        """Length of every row along its first axis, ``(n,)``; 0 where it is missing.
+
+        Raises
+        ------
+        DataError
+            When rows differ in more than the first axis.
+
+        Examples
+        --------
+        >>> TensorArray([np.ones((5, 2)), None, np.ones((3, 2))]).lengths()
+        array([5, 0, 3])
+        """
+        self.element_shape  # noqa: B018  # refuses other rows
+        if self._dtype.is_fixed:
+            return np.where(self.isna(), 0, self.tensor_shape[0])
+        tensors = [self._rows.read(row) for row in range(len(self))]
+        return np.array([0 if tensor is None else len(tensor) for tensor in tensors], dtype=int)
 
     def to_numpy_block(self, max_bytes: int = 2 * 2**30) -> np.ndarray:
         """All rows in one new array ``(n, *tensor_shape)``, missing rows zero.

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from semistruct._registry import lookup
 from semistruct.encoders.randomness import SeededModule
 from semistruct.exceptions import SpecificationError
 
-__all__ = ["Augmentation"]
+__all__ = ["Augmentation", "resolved_augmentation"]
 
 
 class Augmentation(SeededModule):
@@ -144,3 +147,17 @@ class Augmentation(SeededModule):
         """The options that do something, for ``repr``."""
         names = ("hflip", "vflip", "shift", "brightness", "contrast", "rotation")
         return ", ".join(f"{name}={getattr(self, name)}" for name in names if getattr(self, name))
+
+
+def resolved_augmentation(
+    augmentation: Augmentation | Mapping[str, Any] | None, default: Mapping[str, Any]
+) -> Augmentation:
+    """The augmentation asked for: itself, from its options, or from those of ``default``."""
+    if augmentation is None:
+        return Augmentation(**default)
+    if isinstance(augmentation, Augmentation):
+        return augmentation
+    known = dict.fromkeys(name for name in inspect.signature(Augmentation).parameters)
+    for option in augmentation:
+        lookup(known, option, "augmentation")
+    return Augmentation(**augmentation)

@@ -35,11 +35,12 @@ class Encoder(nn.Module, ABC):
         """
 
     @abstractmethod
-    def learn_inputs(self, sample: Tensor) -> None:
+    def learn_inputs(self, sample: Tensor, mask: Tensor | None = None) -> None:
         """Learn the scaling of the inputs from training rows; nothing else changes it later.
 
-        Called once before training, with a sample ``(m, *shape)`` of the training rows. An
-        encoder that needs no scaling does nothing.
+        Called once before training, with a sample ``(m, *shape)`` of the training rows, and with
+        their ``mask`` only where rows differ in length. An encoder that needs no scaling does
+        nothing.
         """
 
 

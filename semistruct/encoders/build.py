@@ -11,18 +11,35 @@ from torch import nn
 
 from semistruct._registry import lookup
 from semistruct.encoders.augmentation import Augmentation
+from semistruct.encoders.bag import PATCH_AUGMENTATION, BagEncoder
 from semistruct.encoders.base import Encoder
 from semistruct.encoders.cnn import DEFAULT_AUGMENTATION, CNNEncoder
+from semistruct.encoders.cnn3d import VOLUME_AUGMENTATION, CNN3dEncoder
+from semistruct.encoders.conv1d import Conv1dEncoder
 from semistruct.encoders.mlp import MLPEncoder
 from semistruct.encoders.module import ModuleEncoder
 from semistruct.encoders.randomness import initial_weights, reseed
+from semistruct.encoders.recurrent import RecurrentEncoder
 from semistruct.exceptions import SpecificationError
 
-__all__ = ["ENCODERS", "build_encoder", "encoder_options"]
+__all__ = ["ENCODERS", "RAGGED_ENCODERS", "build_encoder", "encoder_options"]
 
 ENCODERS: dict[str, type[Encoder]] = {
+    "bag": BagEncoder,
     "cnn": CNNEncoder,
+    "cnn3d": CNN3dEncoder,
+    "conv1d": Conv1dEncoder,
     "mlp": MLPEncoder,
+    "recurrent": RecurrentEncoder,
+}
+
+# Those that read rows of any number of elements, and use the mask.
+RAGGED_ENCODERS = frozenset({"bag", "conv1d", "recurrent"})
+
+_DEFAULT_AUGMENTATIONS: dict[type[Encoder], Mapping[str, Any]] = {
+    BagEncoder: PATCH_AUGMENTATION,
+    CNNEncoder: DEFAULT_AUGMENTATION,
+    CNN3dEncoder: VOLUME_AUGMENTATION,
 }
 
 _AUGMENTATION_OPTIONS = tuple(
@@ -133,7 +150,7 @@ def _checked(cls: type[Encoder], given: dict[str, Any], name: str) -> dict[str, 
             )
         if chosen:
             # What is not named keeps its default: asking for flips does not switch off shifts.
-            given["augmentation"] = {**DEFAULT_AUGMENTATION, **chosen}
+            given["augmentation"] = {**_DEFAULT_AUGMENTATIONS[cls], **chosen}
         known = dict.fromkeys([*allowed, *_AUGMENTATION_OPTIONS])
     else:
         known = dict.fromkeys(allowed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,13 +11,13 @@ from torch import Tensor, nn
 
 from semistruct._registry import lookup
 from semistruct.encoders.activations import ACTIVATIONS
-from semistruct.encoders.augmentation import Augmentation
+from semistruct.encoders.augmentation import Augmentation, resolved_augmentation
 from semistruct.encoders.base import MapEncoder
 from semistruct.encoders.randomness import Dropout, initial_weights, reseed
 from semistruct.encoders.standardization import InputStandardization
 from semistruct.exceptions import SpecificationError
 
-__all__ = ["DEFAULT_AUGMENTATION", "CNNEncoder"]
+__all__ = ["DEFAULT_AUGMENTATION", "CNNEncoder", "plan_stages"]
 
 DEFAULT_AUGMENTATION: Mapping[str, Any] = {
     "hflip": "auto",
@@ -108,11 +107,11 @@ class CNNEncoder(MapEncoder):
         self.in_shape = (n_channels, height, width)
         self.latent_dim = int(latent_dim)
         self.standardization = InputStandardization(n_channels, n_spatial=2)
-        self.augmentation = _augmentation(augmentation)
+        self.augmentation = resolved_augmentation(augmentation, DEFAULT_AUGMENTATION)
         with initial_weights(random_state):
             stages: list[nn.Module] = []
             previous = n_channels
-            for width_out, stride in _plan(min(height, width), channels, grid):
+            for width_out, stride in plan_stages(min(height, width), channels, grid):
                 stages.append(_stage(previous, width_out, stride, act))
                 previous = width_out
             self.stages = nn.Sequential(*stages)
@@ -128,7 +127,7 @@ class CNNEncoder(MapEncoder):
                 )
         reseed(self, random_state)
 
-    def learn_inputs(self, sample: Tensor) -> None:
+    def learn_inputs(self, sample: Tensor, mask: Tensor | None = None) -> None:
         """Learn mean and standard deviation of every channel."""
         self.standardization.fit(sample)
 
@@ -146,18 +145,7 @@ class CNNEncoder(MapEncoder):
         return out
 
 
-def _augmentation(augmentation: Augmentation | Mapping[str, Any] | None) -> Augmentation:
-    if augmentation is None:
-        return Augmentation(**DEFAULT_AUGMENTATION)
-    if isinstance(augmentation, Augmentation):
-        return augmentation
-    known = dict.fromkeys(name for name in inspect.signature(Augmentation).parameters)
-    for option in augmentation:
-        lookup(known, option, "augmentation")
-    return Augmentation(**augmentation)
-
-
-def _plan(side: int, channels: Sequence[int], grid: int) -> list[tuple[int, int]]:
+def plan_stages(side: int, channels: Sequence[int], grid: int) -> list[tuple[int, int]]:
     """Width and stride of every stage for pictures whose shorter side is ``side``.
 
     The product of the strides brings the side into ``[grid, 2 grid)`` where it is not smaller.
@@ -166,11 +154,11 @@ def _plan(side: int, channels: Sequence[int], grid: int) -> list[tuple[int, int]
 
     Examples
     --------
-    >>> _plan(8, (16, 32, 64), 4)
+    >>> plan_stages(8, (16, 32, 64), 4)
     [(16, 1), (32, 1), (64, 2)]
-    >>> _plan(64, (16, 32, 64), 4)
+    >>> plan_stages(64, (16, 32, 64), 4)
     [(16, 2), (32, 2), (64, 2), (64, 2)]
-    >>> _plan(224, (16, 32, 64), 4)
+    >>> plan_stages(224, (16, 32, 64), 4)
     [(16, 4), (32, 2), (64, 2), (64, 2)]
     """
     halvings = max(0, math.floor(math.log2(side / grid)))

@@ -38,7 +38,7 @@ class FeatureEncoder(Encoder):
         self.latent_dim = int(in_shape[0])
         self.standardization = InputStandardization(self.latent_dim)
 
-    def learn_inputs(self, sample: Tensor) -> None:
+    def learn_inputs(self, sample: Tensor, mask: Tensor | None = None) -> None:
         """Learn mean and standard deviation of every feature."""
         self.standardization.fit(sample)
 

@@ -78,7 +78,7 @@ class MLPEncoder(Encoder):
         self.layers = nn.Sequential(*layers)
         reseed(self, random_state)
 
-    def learn_inputs(self, sample: Tensor) -> None:
+    def learn_inputs(self, sample: Tensor, mask: Tensor | None = None) -> None:
         """Learn mean and standard deviation of every feature."""
         self.standardization.fit(sample.flatten(1))
 

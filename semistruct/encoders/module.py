@@ -135,7 +135,7 @@ class ModuleEncoder(Encoder):
                 child.eval()
         return self
 
-    def learn_inputs(self, sample: Tensor) -> None:
+    def learn_inputs(self, sample: Tensor, mask: Tensor | None = None) -> None:
         """Learn the scaling of the inputs, and of the features where a layer lies on top."""
         if self.preprocess is None:
             self.standardization.fit(sample.reshape(len(sample), *self.in_shape or (1,)))

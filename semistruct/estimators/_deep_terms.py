@@ -12,7 +12,13 @@ from torch import nn
 
 from semistruct._registry import lookup
 from semistruct.blueprint import SCALING_ROWS, InputPlan, NetworkBlueprint, Slot, TermPlan
-from semistruct.encoders import ENCODERS, ModuleEncoder, build_encoder, encoder_options
+from semistruct.encoders import (
+    ENCODERS,
+    RAGGED_ENCODERS,
+    ModuleEncoder,
+    build_encoder,
+    encoder_options,
+)
 from semistruct.exceptions import (
     DataWarning,
     SpecificationError,
@@ -22,11 +28,13 @@ from semistruct.fusion import fusion_options
 from semistruct.modalities import (
     FeatureReader,
     Reader,
+    TensorReader,
     column_reader,
     table_reader,
 )
 from semistruct.modality_dropout import DropRates, check_drop_rates, drop_rates_of
-from semistruct.terms import Basis, DeepTerm
+from semistruct.terms import Basis, DeepTerm, default_encoder
+from semistruct.terms.deep import ONE_COLUMN
 from semistruct.terms.measurement import is_tensor
 
 __all__ = ["draw_blueprint", "shared_inputs", "warn_of_lost_pictures"]
@@ -78,7 +86,7 @@ def draw_blueprint(
                 slots += _slots(k, term, shared[term], by)
                 continue
             plan, needed = _plan_term(term, frame, dict(encoders or {}))
-            readers.update(needed)
+            _add_readers(readers, needed)
             plans.append(plan)
             shared[term] = len(plans) - 1
             slots += _slots(k, term, len(plans) - 1, by)
@@ -96,6 +104,21 @@ def draw_blueprint(
     return blueprint
 
 
+def _add_readers(readers: dict[str, Reader], needed: Mapping[str, Reader]) -> None:
+    """Add readers; of two for one column the one for rows of one length stays."""
+    for name, reader in needed.items():
+        known = readers.get(name)
+        if isinstance(known, TensorReader) and isinstance(reader, TensorReader):
+            if len(known.in_shape) != len(reader.in_shape):
+                raise SpecificationError(
+                    f"one term reads the rows of {name!r} as numbers, another as a sequence; copy "
+                    "the column under another name for one of them."
+                )
+            if reader.ragged and not known.ragged:
+                continue
+        readers[name] = reader
+
+
 def _slots(k: int, term: DeepTerm, network: int, by: Basis | None) -> list[Slot]:
     """The term's score as it is, and times every column of ``by``."""
     columns = 0 if by is None else len(by.names)
@@ -110,10 +133,16 @@ def _plan_term(
     recipe: str | nn.Module = encoders.get(term.encoder, term.encoder)
     if isinstance(recipe, str):
         lookup({**ENCODERS, **encoders}, recipe, "encoder")
-    reader = _single_reader(term, frame, image=recipe == "cnn")
+    reader = _single_reader(term, frame, recipe)
     options = dict(term.options)
     if not isinstance(recipe, str):
         trial = build_encoder(recipe, reader.in_shape, options, 0)
+        if isinstance(trial, ModuleEncoder) and isinstance(reader, TensorReader) and reader.ragged:
+            raise SpecificationError(
+                f"the rows of {reader.name!r} differ in length, and {term.encoder!r} would not "
+                "know where each ends; write it as a subclass of semistruct.nn.Encoder, whose "
+                "forward is given a mask, or use conv1d(), recurrent() or bag()."
+            )
         if isinstance(trial, ModuleEncoder) and trial.frozen:
             return _plan_frozen(term, frame, reader, trial, options)
     part = InputPlan(reader.name, recipe, options, reader.in_shape)
@@ -140,13 +169,22 @@ def _plan_frozen(
     return TermPlan((part,)), {term.label: features}
 
 
-def _single_reader(term: DeepTerm, frame: pd.DataFrame, *, image: bool) -> Reader:
+def _single_reader(term: DeepTerm, frame: pd.DataFrame, recipe: str | nn.Module) -> Reader:
+    image = recipe == "cnn"
     tensors = [c for c in term.variables if c in frame.columns and is_tensor(frame[c])]
-    if len(term.variables) == 1 and (image or tensors):
-        return column_reader(frame, term.variables[0], image=image)
-    if image or tensors:
+    one_column = isinstance(recipe, str) and recipe in ONE_COLUMN
+    if len(term.variables) == 1 and (one_column or tensors):
+        ragged = isinstance(recipe, str) and recipe in RAGGED_ENCODERS
+        reader = column_reader(frame, term.variables[0], image=image, ragged=ragged)
+        if reader.ragged and isinstance(recipe, str) and not ragged:
+            raise SpecificationError(
+                f"{term.label} needs rows of one shape, but those of {reader.name!r} differ in "
+                f"length; {_for_ragged(reader.in_shape)} reads such rows."
+            )
+        return reader
+    if one_column or tensors:
         raise SpecificationError(
-            f"{term.label} reads one column of pictures, or only columns of the table; to join "
+            f"{term.label} reads one column of tensors, or only columns of the table; to join "
             f"several inputs write deep({', '.join(term.variables)})."
         )
     if len(term.variables) == 1 and term.encoder not in ENCODERS:
@@ -159,7 +197,11 @@ def _single_reader(term: DeepTerm, frame: pd.DataFrame, *, image: bool) -> Reade
 def _plan_fusion(term: DeepTerm, frame: pd.DataFrame) -> tuple[TermPlan, dict[str, Reader]]:
     tensors = [c for c in term.variables if c in frame.columns and is_tensor(frame[c])]
     table = tuple(column for column in term.variables if column not in tensors)
-    readers: list[Reader] = [column_reader(frame, column, image=False) for column in tensors]
+    kinds = {column: default_encoder(frame[column].dtype.shape) for column in tensors}
+    readers: list[Reader] = [
+        column_reader(frame, column, image=False, ragged=kind in RAGGED_ENCODERS)
+        for column, kind in kinds.items()
+    ]
     if table:
         readers.append(table_reader(frame, table, f"table of {term.label}"))
     options = dict(term.options)
@@ -167,7 +209,7 @@ def _plan_fusion(term: DeepTerm, frame: pd.DataFrame) -> tuple[TermPlan, dict[st
     head = options.pop("head", "linear")
     if head not in ("linear", "mlp"):
         raise SpecificationError(f"head of {term.label} must be 'linear' or 'mlp', got {head!r}.")
-    kinds = {reader.name: _default_encoder(reader.in_shape) for reader in readers}
+    kinds = {reader.name: kinds.get(reader.name, "mlp") for reader in readers}
     of_fusion, of_encoders = _divided(options, fusion, kinds, term.label)
     inputs = tuple(
         InputPlan(reader.name, kinds[reader.name], of_encoders[reader.name], reader.in_shape)
@@ -179,9 +221,9 @@ def _plan_fusion(term: DeepTerm, frame: pd.DataFrame) -> tuple[TermPlan, dict[st
     return plan, {reader.name: reader for reader in readers}
 
 
-def _default_encoder(in_shape: tuple[int, ...]) -> str:
-    """Encoder of an input by the shape of its rows."""
-    return "cnn" if len(in_shape) == 3 else "mlp"
+def _for_ragged(in_shape: tuple[int, ...]) -> str:
+    """What to write for rows of any length."""
+    return "bag()" if len(in_shape) == 4 else "conv1d(), recurrent() or bag()"
 
 
 def _divided(

@@ -184,7 +184,8 @@ def _train(
     n_repeats = len(tasks[0])
     every = [task for own in tasks for task in own]
     with tqdm(
-        total=len(every),
+        # Shares of a network may sum to more than all of it by rounding, of which tqdm warns.
+        total=len(every) * (1 + 1e-9),
         desc="deep terms",
         unit="network",
         disable=not progress,

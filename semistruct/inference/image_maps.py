@@ -128,10 +128,11 @@ class PictureEffect:
             }
             inputs[self.name] = self._features(pictures)
             present = {name: here.expand(b) for name, here in batch.present.items()}
+            masks = {name: mask.expand(b, -1) for name, mask in batch.masks.items()}
             present[self.name] = torch.ones(b, dtype=torch.bool, device=pictures.device)
             total = pictures.new_zeros(b)
             for net in self._networks:
-                latent = net.terms[self._network](Batch(inputs, present))
+                latent = net.terms[self._network](Batch(inputs, present, masks))
                 for t in self.own_slots:
                     total = total + float(slope[t]) * (latent @ net.gammas[t]) * net.scale[t]
             return total / len(self._networks)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from semistruct.terms.base import Basis, DesignBlock, Term, TermKind
 from semistruct.terms.blocks import DenseBlock, IndexedBlock, SparseBlock, StackedBlock
 from semistruct.terms.cumulative import Cumulative, cumulative
-from semistruct.terms.deep import DeepTerm, cnn, deep, encoder, mlp
+from semistruct.terms.deep import (
+    DeepTerm,
+    bag,
+    cnn,
+    cnn3d,
+    conv1d,
+    deep,
+    default_encoder,
+    encoder,
+    mlp,
+    recurrent,
+)
 from semistruct.terms.defaults import default_terms, resolve_columns
 from semistruct.terms.formula import ParsedFormula, ResponseCall, parse_formula
 from semistruct.terms.marks import cluster, strata
@@ -40,14 +51,19 @@ __all__ = [
     "TermList",
     "add_terms",
     "cluster",
+    "bag",
     "cnn",
+    "cnn3d",
+    "conv1d",
     "deep",
+    "default_encoder",
     "default_terms",
     "encoder",
     "foreign_terms",
     "from_pygam",
     "linear",
     "mlp",
+    "recurrent",
     "offset",
     "parse_formula",
     "re",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +11,22 @@ from semistruct.terms._tokens import is_plain_name, quote_name
 from semistruct.terms.base import Term
 from semistruct.terms.term_list import Addend, Role
 
-__all__ = ["DeepTerm", "cnn", "deep", "encoder", "mlp"]
+__all__ = [
+    "ONE_COLUMN",
+    "DeepTerm",
+    "bag",
+    "cnn",
+    "cnn3d",
+    "conv1d",
+    "deep",
+    "default_encoder",
+    "encoder",
+    "mlp",
+    "recurrent",
+]
+
+# Encoders that read one column of tensors.
+ONE_COLUMN = ("cnn", "cnn3d", "conv1d", "recurrent", "bag")
 
 Options = tuple[tuple[str, Any], ...]
 
@@ -23,8 +38,8 @@ class DeepTerm(Addend):
     Parameters
     ----------
     encoder : str
-        Name of the encoder: ``"cnn"``, ``"mlp"``, ``"deep"`` (several columns fused), or a name
-        from the user's ``encoders=``.
+        Name of the encoder: ``"cnn"``, ``"mlp"`` and the like, ``"deep"`` (several columns
+        fused), or a name from the user's ``encoders=``.
     variables : tuple of str
         Columns that it reads.
     options : tuple of (str, value) pairs
@@ -114,6 +129,50 @@ def cnn(image: str, *, by: Term | None = None, **options: Any) -> DeepTerm:
     return encoder("cnn", image, by=by, **options)
 
 
+def cnn3d(volume: str, *, by: Term | None = None, **options: Any) -> DeepTerm:
+    """A column of volumes ``(C, D, H, W)`` read by a convolutional network.
+
+    Examples
+    --------
+    >>> cnn3d("ct")
+    cnn3d(ct)
+    """
+    return encoder("cnn3d", volume, by=by, **options)
+
+
+def conv1d(sequence: str, *, by: Term | None = None, **options: Any) -> DeepTerm:
+    """A column of sequences ``(length, channels)`` read by convolutions.
+
+    Examples
+    --------
+    >>> conv1d("ecg", pooling="max")
+    conv1d(ecg, pooling='max')
+    """
+    return encoder("conv1d", sequence, by=by, **options)
+
+
+def recurrent(sequence: str, *, by: Term | None = None, **options: Any) -> DeepTerm:
+    """A column of sequences ``(length, channels)`` read by a GRU or LSTM.
+
+    Examples
+    --------
+    >>> recurrent("visits", cell="lstm")
+    recurrent(visits, cell='lstm')
+    """
+    return encoder("recurrent", sequence, by=by, **options)
+
+
+def bag(patches: str, *, by: Term | None = None, **options: Any) -> DeepTerm:
+    """A column of bags of patches ``(number, C, h, w)``, or of features, pooled by attention.
+
+    Examples
+    --------
+    >>> bag("slide", pooling="mean")
+    bag(slide, pooling='mean')
+    """
+    return encoder("bag", patches, by=by, **options)
+
+
 def mlp(*variables: str, by: Term | None = None, **options: Any) -> DeepTerm:
     """Tabular columns read by a multi-layer perceptron.
 
@@ -134,6 +193,23 @@ def deep(*variables: str, by: Term | None = None, **options: Any) -> DeepTerm:
     deep(ct, age, fusion='gated')
     """
     return encoder("deep", *variables, by=by, **options)
+
+
+def default_encoder(shape: Sequence[int | None] | None) -> str:
+    """Name of the encoder for a column whose rows have this shape; None for lengths that differ.
+
+    Examples
+    --------
+    >>> [default_encoder(shape) for shape in [(3000,), (50, 2), (3, 64, 64), (1, 20, 64, 64)]]
+    ['mlp', 'conv1d', 'cnn', 'cnn3d']
+    >>> [default_encoder(shape) for shape in [(None,), (None, 2), (None, 3, 32, 32)]]
+    ['conv1d', 'conv1d', 'bag']
+    """
+    if shape is None:
+        return "cnn"
+    if len(shape) and shape[0] is None:
+        return {1: "conv1d", 2: "conv1d", 4: "bag"}.get(len(shape), "cnn")
+    return {2: "conv1d", 3: "cnn", 4: "cnn3d"}.get(len(shape), "mlp")
 
 
 def _frozen_options(name: str, options: Mapping[str, Any]) -> Options:

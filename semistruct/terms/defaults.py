@@ -9,7 +9,7 @@ import pandas as pd
 
 from semistruct.exceptions import DataError
 from semistruct.terms._tokens import quote_name
-from semistruct.terms.deep import DeepTerm, cnn
+from semistruct.terms.deep import DeepTerm, default_encoder, encoder
 from semistruct.terms.measurement import is_tensor, tabular_columns
 from semistruct.terms.parametric import Parametric
 from semistruct.terms.pygam_terms import translated
@@ -22,6 +22,9 @@ __all__ = ["default_terms", "resolve_columns", "with_lower_terms"]
 
 def default_terms(frame: pd.DataFrame) -> TermList:
     """Every tabular column linear (strings and categoricals as factors), every image a ``cnn``.
+
+    Other tensors are read by the network that suits their shape; see
+    :func:`~semistruct.terms.deep.default_encoder`.
 
     Raises
     ------
@@ -39,7 +42,10 @@ def default_terms(frame: pd.DataFrame) -> TermList:
     addends: list[Addend] = []
     if tabular:
         addends.append(Parametric(" + ".join(map(quote_name, tabular))))
-    addends += [cnn(name) for name in frame.columns if is_tensor(frame[name])]
+    for name in frame.columns:
+        if is_tensor(frame[name]):
+            shape = frame[name].dtype.shape
+            addends.append(encoder(default_encoder(shape), name))
     return TermList.of(*addends)
 
 

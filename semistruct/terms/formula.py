@@ -16,7 +16,7 @@ from semistruct.terms.algebra import expand
 from semistruct.terms.base import Term
 from semistruct.terms.coding import FUNCTIONS
 from semistruct.terms.cumulative import cumulative
-from semistruct.terms.deep import DeepTerm
+from semistruct.terms.deep import ONE_COLUMN, DeepTerm
 from semistruct.terms.deep import encoder as encoder_term
 from semistruct.terms.marks import Cluster, Strata
 from semistruct.terms.offset import Offset
@@ -37,7 +37,7 @@ SMOOTH_FUNCTIONS: dict[str, Callable[..., Term]] = {
     "ridge": ridge,
     "cumulative": cumulative,
 }
-DEEP_FUNCTIONS: tuple[str, ...] = ("cnn", "mlp", "deep")
+DEEP_FUNCTIONS: tuple[str, ...] = (*ONE_COLUMN, "mlp", "deep")
 MARK_FUNCTIONS: tuple[str, ...] = ("offset", "strata", "cluster")
 RESPONSE_FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "Surv": (("time", "event"), ("entry", "id")),
@@ -107,7 +107,7 @@ def parse_formula(text: str, *, encoders: Collection[str] = ()) -> ParsedFormula
     text : str
         A response, ``~`` and a predictor, or a predictor alone. A predictor is a sum of
         parametric pieces (:class:`Parametric`), smooths ``s() te() ti() re()``, deep terms
-        ``cnn() mlp() deep()`` and the user's encoders, ``offset()``, ``strata()`` and
+        ``cnn() mlp() deep()`` and the like, the user's encoders, ``offset()``, ``strata()`` and
         ``cluster()``. ``- 1`` or ``+ 0`` removes the intercept. Column names that are not plain
         names go in backticks.
     encoders : collection of str
@@ -373,9 +373,13 @@ class _Reader:
                 by = self.by_term(call, value)
             else:
                 options[name] = literal(self.text, value, f"{name}= of {call.function}()")
-        if call.function == "cnn" and len(columns) + len(selectors) > 1:
-            inside = ", ".join(map(to_text, call.args))
-            raise self.fail(call, f"cnn() reads one image; for several write deep({inside}).")
+        if call.function in ONE_COLUMN and len(columns) + len(selectors) > 1:
+            inside, what = ", ".join(map(to_text, call.args)), "column"
+            if call.function == "cnn":
+                what = "image"
+            raise self.fail(
+                call, f"{call.function}() reads one {what}; for several write deep({inside})."
+            )
         try:
             plain = encoder_term(call.function, *(columns or ["-"]), **options)
             return replace(plain, variables=tuple(columns), by=by, selectors=tuple(selectors))

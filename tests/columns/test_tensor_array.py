@@ -372,3 +372,18 @@ def test_between_classes():
     back = ImageArray(tensors)
     assert back.dtype == images.dtype and (back == images).all()
     assert pd.concat([pd.Series(images), pd.Series(tensors)]).dtype == tensors.dtype
+
+
+def test_lengths_and_padding_of_rows_of_one_shape():
+    block = np.arange(24.0).reshape(4, 3, 2)
+    column = TensorArray(block)
+    column[1] = None
+    assert column.lengths().tolist() == [3, 0, 3, 3]
+    padded = column.padded_batch([3, 1])
+    np.testing.assert_array_equal(padded.values[0], block[3])
+    assert padded.mask.tolist() == [[True] * 3, [False] * 3]
+    assert column.element_shape == (2,)
+    ragged = TensorArray([np.ones((2, 5)), np.ones((4, 5)), None])
+    assert ragged.lengths().tolist() == [2, 4, 0] and ragged.element_shape == (5,)
+    with pytest.raises(DataError, match="no common shape"):
+        TensorArray([np.ones((2, 5)), np.ones((2, 6))]).lengths()

@@ -27,6 +27,18 @@ def backbone(in_shape: tuple[int, ...]) -> nn.Module:
 EXAMPLES = {
     "cnn": ("cnn", (3, 20, 24), {"dropout": 0.2}),
     "mlp": ("mlp", (5,), {"dropout": 0.2}),
+    "cnn3d": ("cnn3d", (2, 5, 12, 14), {"dropout": 0.2}),
+    "conv1d": ("conv1d", (20, 3), {"dropout": 0.2}),
+    "conv1d, largest value": ("conv1d", (20, 3), {"pooling": "max"}),
+    "recurrent": ("recurrent", (9, 3), {"dropout": 0.2}),
+    "recurrent, both ways": (
+        "recurrent",
+        (9, 3),
+        {"cell": "lstm", "bidirectional": True, "readout": "mean", "layers": 2},
+    ),
+    "bag": ("bag", (4, 3, 10, 12), {"dropout": 0.2}),
+    "bag of features": ("bag", (7, 5), {"pooling": "mean", "n_patches": 4}),
+    "bag, largest value": ("bag", (7, 5), {"pooling": "max"}),
     "module": (backbone, (3, 20, 24), {}),
     "module with a layer on top": (backbone, (3, 20, 24), {"latent_dim": 4, "dropout": 0.2}),
     "frozen module": (backbone, (3, 20, 24), {"frozen": True, "latent_dim": 4}),
