@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from semistruct import datasets, families, losses, metrics, nn
+from semistruct import datasets, families, losses, metrics, nn, objectives
 from semistruct.columns import ImageArray, TensorArray, as_image_array
 from semistruct.estimators import (
     PAMM,
@@ -91,6 +91,7 @@ __all__ = [
     "mlp",
     "recurrent",
     "nn",
+    "objectives",
     "offset",
     "re",
     "ridge",

@@ -72,6 +72,11 @@ class TermNetwork(nn.Module):
         """Rows ``(b,)`` that have at least one of the inputs."""
         return torch.stack([batch.present[name] for name in self.inputs]).any(0)
 
+    def encoder(self, name: str) -> Encoder:
+        """The encoder of an input."""
+        found: Encoder = self.encoders[self.inputs.index(name)]  # type: ignore[assignment]
+        return found
+
     def forward(self, batch: Batch) -> Tensor:
         """Latent features ``(b, latent_dim)``."""
         return self.encode(batch).joined

@@ -42,6 +42,7 @@ LEVELS = {
     "term_network": 4,
     "network": 4,
     "blueprint": 4,
+    "objectives": 4,
     "fitting": 5,
     "inference": 6,
     "evaluation": 6,
@@ -65,7 +66,9 @@ THIRD_PARTY = {
 }
 
 # Literal dicts from names to classes; only these rooms turn a user's name into a class.
-REGISTRIES = frozenset({"ENCODERS", "FAMILIES", "FUSIONS", "SMOOTHS", "SOLVERS", "TERMS"})
+REGISTRIES = frozenset(
+    {"ENCODERS", "FAMILIES", "FUSIONS", "OBJECTIVES", "SMOOTHS", "SOLVERS", "TERMS"}
+)
 JOINERS = frozenset({"estimators", "zoo", "nn", "metrics", "__init__"})
 
 MAX_LINES = 400

@@ -172,11 +172,13 @@ class SemiStructuredEstimator(WholeFit, InferenceMixin, BaseEstimator):
             index=pd.MultiIndex.from_tuples(labels, names=["parameter", "term"]),
             dtype=float,
         )
-        self.history_ = (
-            fitted.deep.crossfit.history
-            if fitted.deep is not None
-            else pd.DataFrame(columns=["epoch", "train_loss", "held_out_loss", "member"])
-        )
+        self.history_ = pd.DataFrame(columns=["epoch", "train_loss", "held_out_loss", "member"])
+        self.pretraining_history_ = pd.DataFrame(columns=["epoch", "member"])
+        if fitted.deep is not None:
+            crossfit = fitted.deep.crossfit
+            self.history_ = crossfit.history
+            if "epoch" in crossfit.pretraining:
+                self.pretraining_history_ = crossfit.pretraining
 
     def _groups(
         self, specification: Specification, frame: pd.DataFrame, groups: Any

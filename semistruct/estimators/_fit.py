@@ -29,6 +29,8 @@ from semistruct.fitting.ridge import RidgeSolver
 from semistruct.fitting.shared_pictures import share_pictures
 from semistruct.fitting.structured import StructuredProblem, fit_structured
 from semistruct.modality_dropout import DropRates, check_drop_rates
+from semistruct.objectives import RepresentationObjective
+from semistruct.objectives.bound import bind_objectives, checked_objectives
 
 __all__ = ["FitOptions", "fit_model"]
 
@@ -53,6 +55,7 @@ class FitOptions:
     n_folds, n_repeats : int
     n_jobs : int or None
     modality_dropout : None, float, mapping or "one"
+    pretraining, auxiliary : tuple of RepresentationObjective
     random_state : SeedSequence
     """
 
@@ -67,6 +70,8 @@ class FitOptions:
     n_jobs: int | None
     progress: bool
     modality_dropout: DropRates
+    pretraining: tuple[RepresentationObjective, ...]
+    auxiliary: tuple[RepresentationObjective, ...]
     random_state: np.random.SeedSequence
 
     @classmethod
@@ -118,6 +123,8 @@ class FitOptions:
             n_jobs=estimator.n_jobs,
             progress=estimator.progress,
             modality_dropout=check_drop_rates(estimator.modality_dropout),
+            pretraining=checked_objectives(estimator.pretraining, "pretraining"),
+            auxiliary=checked_objectives(estimator.auxiliary, "auxiliary"),
             random_state=np.random.SeedSequence(int(seed)),
         )
 
@@ -192,6 +199,12 @@ def fit_model(
         inputs=None if unit is None else _variables(specification, frame),
     )
     if not any(terms.deep for terms in specification.terms):
+        for option in ("pretraining", "auxiliary"):
+            if getattr(options, option):
+                raise SpecificationError(
+                    f"{option}= trains the networks of deep terms, and the model has none; add "
+                    "one to the formula, such as cnn(picture), or leave the option out."
+                )
         return fitted
     blueprint = draw_blueprint(
         [terms.deep for terms in specification.terms],  # type: ignore[misc]
@@ -218,6 +231,8 @@ def fit_model(
         noise_scale(problem, marginal, blueprint.slots, unit),
         unit,
         row_weights(blueprint.slots, rows),
+        bind_objectives(options.pretraining, blueprint, inputs, "pretraining"),
+        bind_objectives(options.auxiliary, blueprint, inputs, "auxiliary"),
     )
     if expanded is not None:
         groups = deep_problem.gather(groups)

@@ -33,6 +33,7 @@ from semistruct.inference.effects import Estimand
 from semistruct.inference.summary import Summary, frame_table
 from semistruct.inference.thresholds import has_thresholds, threshold_table
 from semistruct.modality_dropout import DropRates
+from semistruct.objectives.bound import Objectives
 from semistruct.terms import ResponseCall
 
 __all__ = ["SemiStructuredClassifier"]
@@ -59,9 +60,9 @@ class SemiStructuredClassifier(ClassifierMixin, SemiStructuredEstimator):
     share_encoders : bool
         Whether the same deep term in the predictors of several classes is read by one network, with
         a last layer for each.
-    encoders, smoothing, n_folds, n_repeats, max_epochs, batch_size, learning_rate, weight_decay, \
-patience, modality_dropout, orthogonalize, gate, cov_type, missing, device, n_jobs, progress, \
-random_state
+    encoders, pretraining, auxiliary, smoothing, n_folds, n_repeats, max_epochs, batch_size, \
+learning_rate, weight_decay, patience, modality_dropout, orthogonalize, gate, cov_type, missing, \
+device, n_jobs, progress, random_state
         As in :class:`~semistruct.SemiStructuredRegressor`; smoothing parameters of several classes
         are chosen by "reml" or "ml".
 
@@ -125,6 +126,8 @@ random_state
         class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
         encoders: Mapping[str, nn.Module] | None = None,
         share_encoders: bool = True,
+        pretraining: Objectives = None,
+        auxiliary: Objectives = None,
         smoothing: Literal["reml", "ml", "gcv"] = "reml",
         n_folds: int = 5,
         n_repeats: int = 2,
@@ -148,6 +151,8 @@ random_state
         self.class_weight = class_weight
         self.encoders = encoders
         self.share_encoders = share_encoders
+        self.pretraining = pretraining
+        self.auxiliary = auxiliary
         self.smoothing = smoothing
         self.n_folds = n_folds
         self.n_repeats = n_repeats

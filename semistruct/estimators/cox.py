@@ -27,6 +27,7 @@ from semistruct.losses import (
 )
 from semistruct.losses.cox import Ties
 from semistruct.modality_dropout import DropRates
+from semistruct.objectives.bound import Objectives
 from semistruct.responses import Surv
 from semistruct.terms import ResponseCall
 
@@ -55,9 +56,9 @@ class CoxPH(CoxCurves):
         from full risk sets.
     n_controls : int
         See ``risk_sets``.
-    encoders, share_encoders, n_folds, n_repeats, max_epochs, batch_size, learning_rate, \
-weight_decay, patience, modality_dropout, orthogonalize, gate, missing, device, n_jobs, progress, \
-random_state
+    encoders, share_encoders, pretraining, auxiliary, n_folds, n_repeats, max_epochs, batch_size, \
+learning_rate, weight_decay, patience, modality_dropout, orthogonalize, gate, missing, device, \
+n_jobs, progress, random_state
         As in :class:`~semistruct.SemiStructuredRegressor`.
     smoothing : {"reml", "ml"}
         How smoothing parameters are chosen: by the Laplace approximation of the restricted or
@@ -118,6 +119,8 @@ random_state
         n_controls: int = 5,
         encoders: Mapping[str, nn.Module] | None = None,
         share_encoders: bool = False,
+        pretraining: Objectives = None,
+        auxiliary: Objectives = None,
         smoothing: Literal["reml", "ml"] = "reml",
         n_folds: int = 5,
         n_repeats: int = 2,
@@ -142,6 +145,8 @@ random_state
         self.n_controls = n_controls
         self.encoders = encoders
         self.share_encoders = share_encoders
+        self.pretraining = pretraining
+        self.auxiliary = auxiliary
         self.smoothing = smoothing
         self.n_folds = n_folds
         self.n_repeats = n_repeats

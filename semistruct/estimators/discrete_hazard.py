@@ -18,6 +18,7 @@ from semistruct.exceptions import UnsupportedCombinationError
 from semistruct.families import Objective
 from semistruct.families.discrete_hazard import DiscreteHazards
 from semistruct.modality_dropout import DropRates
+from semistruct.objectives.bound import Objectives
 from semistruct.responses import PiecewiseExpansion, Surv
 
 __all__ = ["DiscreteHazard"]
@@ -38,9 +39,9 @@ class DiscreteHazard(IntervalEstimator):
     cuts, max_intervals
         As in :class:`~semistruct.PAMM`. Times are known as intervals ``(a, b]``; whole numbers
         are intervals of length one by ``cuts=np.arange(1, last + 1)``.
-    encoders, share_encoders, n_folds, n_repeats, max_epochs, batch_size, learning_rate, \
-weight_decay, patience, modality_dropout, orthogonalize, gate, smoothing, cov_type, missing, \
-device, n_jobs, progress, random_state
+    encoders, share_encoders, pretraining, auxiliary, n_folds, n_repeats, max_epochs, batch_size, \
+learning_rate, weight_decay, patience, modality_dropout, orthogonalize, gate, smoothing, \
+cov_type, missing, device, n_jobs, progress, random_state
         As in :class:`~semistruct.PAMM`.
 
     Attributes
@@ -82,6 +83,8 @@ smoothing_, history_, n_iter_, n_features_in_
         max_intervals: int | None = None,
         encoders: Mapping[str, nn.Module] | None = None,
         share_encoders: bool = False,
+        pretraining: Objectives = None,
+        auxiliary: Objectives = None,
         smoothing: Literal["reml", "ml", "gcv"] = "reml",
         n_folds: int = 5,
         n_repeats: int = 2,
@@ -106,6 +109,8 @@ smoothing_, history_, n_iter_, n_features_in_
         self.max_intervals = max_intervals
         self.encoders = encoders
         self.share_encoders = share_encoders
+        self.pretraining = pretraining
+        self.auxiliary = auxiliary
         self.smoothing = smoothing
         self.n_folds = n_folds
         self.n_repeats = n_repeats

@@ -16,6 +16,7 @@ from semistruct.estimators.transitions import transition_probabilities
 from semistruct.families import Objective
 from semistruct.families.piecewise_exponential import PiecewiseExponential
 from semistruct.modality_dropout import DropRates
+from semistruct.objectives.bound import Objectives
 from semistruct.responses import PiecewiseExpansion, Surv
 
 __all__ = ["PAMM"]
@@ -44,9 +45,9 @@ class PAMM(HazardEstimator):
         Where ``cuts`` is None.
     gap_time : bool
         Whether time runs from the previous event of a subject instead of from zero.
-    encoders, share_encoders, n_folds, n_repeats, max_epochs, batch_size, learning_rate, \
-weight_decay, patience, modality_dropout, orthogonalize, gate, smoothing, missing, device, n_jobs, \
-progress, random_state
+    encoders, share_encoders, pretraining, auxiliary, n_folds, n_repeats, max_epochs, batch_size, \
+learning_rate, weight_decay, patience, modality_dropout, orthogonalize, gate, smoothing, missing, \
+device, n_jobs, progress, random_state
         As in :class:`~semistruct.SemiStructuredRegressor`. With ``share_encoders`` one network
         reads the pictures for all causes, with weights for each.
     cov_type : {"model", "sandwich", "cluster"}, optional
@@ -102,6 +103,8 @@ progress, random_state
         gap_time: bool = False,
         encoders: Mapping[str, nn.Module] | None = None,
         share_encoders: bool = False,
+        pretraining: Objectives = None,
+        auxiliary: Objectives = None,
         smoothing: Literal["reml", "ml", "gcv"] = "reml",
         n_folds: int = 5,
         n_repeats: int = 2,
@@ -126,6 +129,8 @@ progress, random_state
         self.gap_time = gap_time
         self.encoders = encoders
         self.share_encoders = share_encoders
+        self.pretraining = pretraining
+        self.auxiliary = auxiliary
         self.smoothing = smoothing
         self.n_folds = n_folds
         self.n_repeats = n_repeats

@@ -27,6 +27,7 @@ from semistruct.exceptions import DataError, SpecificationError, UnsupportedComb
 from semistruct.families import Censored, Family, Objective, resolve_family
 from semistruct.families.classes import ClassFamily
 from semistruct.modality_dropout import DropRates
+from semistruct.objectives.bound import Objectives
 from semistruct.responses import Interval
 from semistruct.terms import ResponseCall
 
@@ -50,6 +51,11 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         Networks of your own by the names used in the formula. They are copied, never changed.
     share_encoders : bool
         Whether the same deep term in two parameters is read by one network.
+    pretraining : objective or sequence of these, optional
+        From :mod:`semistruct.objectives`. Their weighted sum is minimised before the networks are
+        trained for the response, within every fold and on its training rows only.
+    auxiliary : objective or sequence of these, optional
+        Added to the loss of the response while the networks are trained, each times its weight.
     smoothing : {"reml", "ml", "gcv"}
         How smoothing parameters are chosen.
     n_folds : int
@@ -94,7 +100,10 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
     smoothing_ : Series
         Smoothing parameters, in mgcv's units.
     history_ : DataFrame
-        Training of the networks; empty without deep terms.
+        Training of the networks; empty without deep terms. ``train_NAME`` and ``held_out_NAME``
+        are the values of every auxiliary objective.
+    pretraining_history_ : DataFrame
+        The same for the objectives of pre-training; empty without.
     n_iter_ : int
     n_features_in_, feature_names_in_
         As in scikit-learn.
@@ -137,6 +146,8 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         *,
         encoders: Mapping[str, nn.Module] | None = None,
         share_encoders: bool = False,
+        pretraining: Objectives = None,
+        auxiliary: Objectives = None,
         smoothing: Literal["reml", "ml", "gcv"] = "reml",
         n_folds: int = 5,
         n_repeats: int = 2,
@@ -159,6 +170,8 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         self.family = family
         self.encoders = encoders
         self.share_encoders = share_encoders
+        self.pretraining = pretraining
+        self.auxiliary = auxiliary
         self.smoothing = smoothing
         self.n_folds = n_folds
         self.n_repeats = n_repeats

@@ -42,6 +42,9 @@ class CrossFit:
     mirrored : tuple of str
         Inputs that were found to say the same when mirrored, and were in training; see
         :func:`~semistruct.fitting.mirroring.mirrored_inputs`.
+    pretraining : DataFrame
+        What the objectives of pre-training were for every member, with a column ``member``; empty
+        without.
     """
 
     members: tuple[Member, ...]
@@ -50,6 +53,7 @@ class CrossFit:
     fold: np.ndarray = field(repr=False)
     history: pd.DataFrame = field(repr=False)
     mirrored: tuple[str, ...] = ()
+    pretraining: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
 
 
 def cross_fit(
@@ -132,7 +136,12 @@ def cross_fit(
         [member.history.assign(member=number) for number, member in enumerate(members)],
         ignore_index=True,
     )
-    return CrossFit(members, scores, fold >= 0, fold, history, mirrored)
+    every = [course for own in courses for course in own]
+    before = pd.concat(
+        [course.pretraining.assign(member=number) for number, course in enumerate(every)],
+        ignore_index=True,
+    )
+    return CrossFit(members, scores, fold >= 0, fold, history, mirrored, before)
 
 
 _Task = tuple[np.ndarray, np.ndarray, np.random.SeedSequence]

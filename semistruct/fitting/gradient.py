@@ -15,8 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from semistruct.exceptions import ConvergenceWarning
-from semistruct.fitting.joint_model import JointModel
+from semistruct.fitting.joint_model import JointLoss, JointModel
 from semistruct.fitting.members import Course, DeepProblem, MemberSolver, TrainingOptions
+from semistruct.fitting.pretraining import pretrain
+from semistruct.fitting.schedule import default_batch_size, one_cycle
+from semistruct.objectives.weighted_sum import Mean, make_objectives
 
 __all__ = ["GradientSolver"]
 
@@ -26,7 +29,6 @@ _ROUND_STEPS = 10  # the held-out rows are looked at no more often than this
 _ROUNDS, _LEAST_ROUNDS = 15, 4
 _STATE_BYTES = 2**28  # of all rounds of a network
 _GRADIENT_NORM = 5.0
-_WARM_UP = 0.1
 _AVERAGE = 0.96  # of the weights, per step: what is written down
 _STRUCTURED_RATE = 3.0  # levels must keep up with latent features whose mean is not zero
 
@@ -40,6 +42,10 @@ class GradientSolver(MemberSolver):
     they start from the structured fit, and the deep scores from zero. The other predictors stay as
     they were fitted: a scale that shrank with the training residuals would make the network
     over-confident, and would be held against it on rows it did not see.
+
+    Auxiliary objectives are added to the loss of every step, computed from the same pass through
+    the network; objectives of pre-training are minimised before, see
+    :func:`~semistruct.fitting.pretraining.pretrain`.
 
     What is written down after a round is an exponential moving average of the weights, since with
     few rows single iterates differ more by luck than by skill.
@@ -65,12 +71,21 @@ class GradientSolver(MemberSolver):
         net_seed, order_seed = random_state.spawn(2)
         device = torch.device(options.device)
         train, held_out = problem.units(train), problem.units(held_out)
+        for bound in (*problem.pretraining, *problem.auxiliary):
+            bound.check_rows(problem.modalities, train, options.batch_size)
         net = problem.blueprint.make(problem.modalities, train, problem.scale, net_seed).to(device)
-        model = JointModel(problem, net, device)
+        before_seed, aside_seed = random_state.spawn(2)
+        before = pretrain(problem, net, train, held_out, options, before_seed)
+        auxiliary = make_objectives(
+            problem.auxiliary, problem.modalities, train, aside_seed, before.losses
+        ).to(device)
+        model = JointModel(problem, net, device, auxiliary)
         rng = np.random.default_rng(order_seed)
-        log = _Log(model, held_out)
+        log = _Log(model, held_out, before.history)
         steps = _Steps.of(model, train, options, rng)
-        plan = _Plan.draw(steps.size, options, log.state_bytes)
+        good = max((bound.good_batch for bound in problem.auxiliary), default=0)
+        plan = _Plan.draw(steps.size, options, log.state_bytes, good)
+        beside = list(auxiliary.parameters())
         optimiser = torch.optim.AdamW(
             [
                 {"params": list(net.parameters()), "weight_decay": options.weight_decay},
@@ -79,25 +94,28 @@ class GradientSolver(MemberSolver):
                     "weight_decay": 0.0,
                     "lr": _STRUCTURED_RATE * options.learning_rate,
                 },
+                *([{"params": beside, "weight_decay": 0.0}] if beside else []),
             ],
             lr=options.learning_rate,
             fused=True,  # a sixth of a step of a small network is the optimiser's loop otherwise
         )
-        average = _Average([*net.parameters(), *model.b])
+        average = _Average([*net.parameters(), *model.b, *beside])
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, plan.rate)
         log.enter(0, math.nan)
         for number in range(1, plan.n_rounds + 1):
-            total, count = 0.0, 0
+            total, count, objectives = 0.0, 0, Mean(len(auxiliary))
             net.train()
+            auxiliary.train()
             for _ in range(plan.epochs_per_round):
                 for backward in steps.epoch(plan.batch_size):
                     optimiser.zero_grad(set_to_none=True)
                     loss = backward()
-                    nn.utils.clip_grad_norm_(net.parameters(), _GRADIENT_NORM)
+                    nn.utils.clip_grad_norm_([*net.parameters(), *beside], _GRADIENT_NORM)
                     optimiser.step()
                     schedule.step()
                     average.update()
-                    total, count = total + float(loss), count + 1
+                    total, count = total + float(loss.fit), count + 1
+                    objectives.add(loss.aside)
             epoch = number * plan.epochs_per_round
             if not math.isfinite(total):
                 warnings.warn(
@@ -110,7 +128,7 @@ class GradientSolver(MemberSolver):
                 report((plan.n_rounds - number + 1) / plan.n_rounds)
                 break
             with average.in_place():
-                log.enter(epoch, total / count)
+                log.enter(epoch, total / count, objectives)
             stopped = log.rounds_since_best >= plan.patience
             report((plan.n_rounds - number + 1) / plan.n_rounds if stopped else 1 / plan.n_rounds)
             if stopped:
@@ -121,12 +139,12 @@ class GradientSolver(MemberSolver):
 class _Log:
     """What is written down after every round: states, coefficients, scores of held-out units."""
 
-    def __init__(self, model: JointModel, held_out: np.ndarray) -> None:
-        self.model, self.held_out = model, held_out
+    def __init__(self, model: JointModel, held_out: np.ndarray, before: pd.DataFrame) -> None:
+        self.model, self.held_out, self.before = model, held_out, before
         net = model.net
         frozen = {name for name, p in net.named_parameters() if not p.requires_grad}
         self.names = [name for name in net.state_dict() if name not in frozen]
-        self.rounds: list[tuple[int, float, float]] = []
+        self.rounds: list[tuple[float, ...]] = []
         self.states: list[dict[str, Tensor]] = []
         self.scores: list[np.ndarray] = []
         self.beta: list[np.ndarray] = []
@@ -139,30 +157,36 @@ class _Log:
 
     @property
     def last_epoch(self) -> int:
-        return self.rounds[-1][0]
+        return int(self.rounds[-1][0])
 
     @property
     def rounds_since_best(self) -> int:
-        losses = [loss for _, _, loss in self.rounds]
+        losses = [entry[2] for entry in self.rounds]
         return len(losses) - 1 - int(np.argmin(losses))
 
-    def enter(self, epoch: int, train_loss: float) -> None:
+    def enter(self, epoch: int, train_loss: float, objectives: Mean | None = None) -> None:
         """Write down the present state."""
-        scores, loss = self.model.judged(self.held_out)
+        found = self.model.judged(self.held_out)
         state = self.model.net.state_dict()
-        self.rounds.append((epoch, train_loss, loss))
+        aside = np.full(len(self.model.auxiliary), np.nan)
+        if objectives is not None:
+            aside = objectives.value
+        both = np.column_stack([aside, found.aside]).ravel()
+        self.rounds.append((epoch, train_loss, found.loss, *both))
         self.states.append({name: state[name].detach().to("cpu", copy=True) for name in self.names})
-        self.scores.append(scores)
+        self.scores.append(found.scores)
         self.beta.append(self.model.beta())
 
     def course(self) -> Course:
         """All that was written down."""
+        columns = ["epoch", "train_loss", "held_out_loss", *self.model.auxiliary.columns]
         return Course(
             self.model.net.cpu(),
-            pd.DataFrame(self.rounds, columns=["epoch", "train_loss", "held_out_loss"]),
+            pd.DataFrame(self.rounds, columns=columns).astype({"epoch": int}),
             tuple(self.states),
             np.stack(self.scores),
             np.stack(self.beta),
+            self.before,
         )
 
 
@@ -177,8 +201,8 @@ class _Plan:
     patience: int
 
     @classmethod
-    def draw(cls, n: int, options: TrainingOptions, state_bytes: int) -> _Plan:
-        batch_size = options.batch_size or int(min(256, max(32, 2 ** round(math.log2(n / 16)))))
+    def draw(cls, n: int, options: TrainingOptions, state_bytes: int, good_batch: int = 0) -> _Plan:
+        batch_size = options.batch_size or max(default_batch_size(n), good_batch)
         steps_per_epoch = 1 if options.full_cohort else math.ceil(n / batch_size)
         epochs = options.max_epochs or max(
             _LEAST_EPOCHS,
@@ -199,12 +223,8 @@ class _Plan:
         )
 
     def rate(self, step: int) -> float:
-        """Linear warm-up, then half a cosine down to one hundredth."""
-        warm_up = max(1, round(_WARM_UP * self.n_steps))
-        if step < warm_up:
-            return (step + 1) / warm_up
-        done = (step - warm_up) / max(1, self.n_steps - warm_up)
-        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        """Factor of the learning rate."""
+        return one_cycle(step, self.n_steps)
 
 
 @dataclass(frozen=True)
@@ -231,7 +251,7 @@ class _Steps:
         size = len(units) if options.sampler is None else options.sampler.size(y)
         return cls(model, units, options, rng, rows, size)
 
-    def epoch(self, batch_size: int) -> Iterator[Callable[[], Tensor]]:
+    def epoch(self, batch_size: int) -> Iterator[Callable[[], JointLoss]]:
         """All steps, in a random order."""
         model, sampler = self.model, self.options.sampler
         if sampler is not None:
@@ -249,10 +269,8 @@ class _Steps:
             yield partial(_backward, partial(model.loss, batch))
 
 
-def _backward(loss: Callable[[], Tensor]) -> Tensor:
-    value = loss()
-    value.backward()
-    return value.detach()
+def _backward(loss: Callable[[], JointLoss]) -> JointLoss:
+    return loss().backward()
 
 
 class _Average:

@@ -4,31 +4,88 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.linalg import solve_triangular
 from torch import Tensor, nn
 
-from semistruct.batch import Batch
 from semistruct.fitting.members import DeepProblem
 from semistruct.fitting.two_pass import two_pass_backward
 from semistruct.network import SemiStructuredNet
+from semistruct.objectives.forward_pass import ForwardPass
+from semistruct.objectives.weighted_sum import Mean, ObjectiveSum, SumValue
 from semistruct.terms.base import DesignBlock
 
-__all__ = ["JointModel"]
+__all__ = ["Judgement", "JointLoss", "JointModel"]
 
 _DENSE_FLOATS = 5 * 10**7
 _CHUNK = 256  # units scored at a time
 _EIGENVALUE_FLOOR = 1e-8  # of the information with unit diagonal
 
 
-class JointModel:
-    """Penalised likelihood of a network and structured coefficients ``b`` in white coordinates."""
+@dataclass(frozen=True, eq=False)
+class JointLoss:
+    """What a step minimises: ``fit + aside.total``.
 
-    def __init__(self, problem: DeepProblem, net: SemiStructuredNet, device: torch.device) -> None:
+    Attributes
+    ----------
+    fit : scalar tensor
+        Minus the penalised log-likelihood per unit of weight.
+    aside : SumValue
+        Auxiliary objectives.
+    """
+
+    fit: Tensor
+    aside: SumValue
+
+    def backward(self) -> JointLoss:
+        """Add the gradient to every parameter, and forget the graph."""
+        (self.fit + self.aside.total).backward()
+        return JointLoss(self.fit.detach(), self.aside.detached())
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What the model says of units it may not have seen, in evaluation mode.
+
+    Attributes
+    ----------
+    scores : (u, T) array
+    loss : float
+        Minus their mean log-likelihood; infinite where that is not finite.
+    aside : (J,) array
+        Auxiliary objectives.
+    """
+
+    scores: np.ndarray
+    loss: float
+    aside: np.ndarray
+
+
+class JointModel:
+    """Penalised likelihood of a network and structured coefficients ``b`` in white coordinates.
+
+    Parameters
+    ----------
+    problem : DeepProblem
+    net : SemiStructuredNet
+    device : torch device
+    auxiliary : ObjectiveSum, optional
+        What is minimised along with it.
+    """
+
+    def __init__(
+        self,
+        problem: DeepProblem,
+        net: SemiStructuredNet,
+        device: torch.device,
+        auxiliary: ObjectiveSum | None = None,
+    ) -> None:
         structured = problem.structured
         self.problem, self.net, self.device = problem, net, device
+        self.auxiliary = ObjectiveSum() if auxiliary is None else auxiliary
         self.family = structured.family
         self.dtype = torch.get_default_dtype()
         # Follow-up times keep all their digits: rounding could tie them.
@@ -50,10 +107,10 @@ class JointModel:
 
     def eta(self, units: np.ndarray) -> Tensor:
         """Predictors of all rows of the units, one unit after the other."""
-        return self._predictors(units, self._scores(units))
+        return self._predictors(units, self._seen(units).scores)
 
-    def _scores(self, units: np.ndarray) -> Tensor:
-        return self.net.scores(Batch.read(self.problem.modalities, units, self.device))
+    def _seen(self, units: np.ndarray) -> ForwardPass:
+        return ForwardPass.of(self.net, self.problem.modalities, units, self.device)
 
     def _predictors(self, units: np.ndarray, scores: Tensor) -> Tensor:
         rows, place = self.problem.rows_of(units)
@@ -89,36 +146,57 @@ class JointModel:
             place[members] = (np.arange(len(members)) + rng.random()) / len(members)
         return order[np.argsort(place, kind="stable")]
 
-    def loss(self, units: np.ndarray) -> Tensor:
+    def loss(self, units: np.ndarray) -> JointLoss:
         """Minus the penalised log-likelihood per unit of weight, estimated from some units."""
-        return self._fit(self.eta(units), units) + self.penalties()
+        seen = self._seen(units)
+        fit = self._fit(self._predictors(units, seen.scores), units)
+        return JointLoss(fit + self.penalties(), self.auxiliary(seen))
 
-    def loss_of(self, rows: np.ndarray, fit: Callable[[Tensor], Tensor]) -> Tensor:
+    def loss_of(self, rows: np.ndarray, fit: Callable[[Tensor], Tensor]) -> JointLoss:
         """The same from a loss of the predictors of given rows."""
         units = self.problem.units(rows)
         read, _ = self.problem.rows_of(units)
         order = np.argsort(read)
         place = order[np.searchsorted(read[order], rows)]
-        return fit(self.eta(units)[torch.from_numpy(place).to(self.device)]) + self.penalties()
+        seen = self._seen(units)
+        eta = self._predictors(units, seen.scores)
+        own = fit(eta[torch.from_numpy(place).to(self.device)])
+        return JointLoss(own + self.penalties(), self.auxiliary(seen))
 
     def _fit(self, eta: Tensor, units: np.ndarray) -> Tensor:
         rows, _ = self.problem.rows_of(units)
         return self.family.batch_loss(eta, self.y[rows], self.weight[rows])
 
-    def backward_in_parts(self, chunks: list[np.ndarray]) -> Tensor:
-        """Back-propagate :meth:`loss` of all chunks together, holding the graph of one of them."""
+    def backward_in_parts(self, chunks: list[np.ndarray]) -> JointLoss:
+        """Back-propagate :meth:`loss` of all chunks together, holding the graph of one of them.
+
+        Auxiliary objectives are those of the chunks, averaged.
+        """
         units = np.concatenate(chunks)
+        objectives = Mean(len(self.auxiliary))
+        total = torch.zeros((), device=self.device)
+
+        def second(chunk: np.ndarray) -> tuple[Tensor, Tensor]:
+            nonlocal total
+            seen = self._seen(chunk)
+            aside = self.auxiliary(seen)
+            share = aside.total * (len(chunk) / len(units))
+            objectives.add(aside)
+            total = total + share.detach()
+            return self._predictors(chunk, seen.scores), share
+
         fit = two_pass_backward(
             self.net,
             self.eta,
             lambda eta: self._fit(eta, units),
             chunks,
             self.device,
+            again=second if len(self.auxiliary) else None,
         )
         penalties = self.penalties()
         if penalties.requires_grad:
             penalties.backward()
-        return fit + penalties.detach()
+        return JointLoss(fit + penalties.detach(), objectives.sum_value(total))
 
     def penalties(self) -> Tensor:
         """Half the quadratic forms of the structured coefficients."""
@@ -128,14 +206,23 @@ class JointModel:
         )
 
     @torch.no_grad()
-    def judged(self, units: np.ndarray) -> tuple[np.ndarray, float]:
-        """Scores ``(u, T)`` of units and minus their mean log-likelihood, in evaluation mode."""
+    def judged(self, units: np.ndarray) -> Judgement:
+        """Scores of units and the losses there, in evaluation mode."""
         self.net.eval()
-        parts = [units[start : start + _CHUNK] for start in range(0, len(units), _CHUNK)]
-        scores = [self._scores(part) for part in parts]
-        eta = [self._predictors(*pair) for pair in zip(parts, scores, strict=True)]
+        self.auxiliary.eval()
+        objectives = Mean(len(self.auxiliary))
+        scores, eta = [], []
+        for part in np.array_split(units, max(1, math.ceil(len(units) / _CHUNK))):
+            seen = self._seen(part)
+            objectives.add(self.auxiliary(seen))
+            scores.append(seen.scores)
+            eta.append(self._predictors(part, scores[-1]))
         loss = float(self._fit(torch.cat(eta), units))
-        return torch.cat(scores).cpu().numpy(), loss if math.isfinite(loss) else math.inf
+        return Judgement(
+            torch.cat(scores).cpu().numpy(),
+            loss if math.isfinite(loss) else math.inf,
+            objectives.value,
+        )
 
     def beta(self) -> np.ndarray:
         """The structured coefficients ``(P,)`` in the coordinates of the designs."""

@@ -18,6 +18,7 @@ from semistruct.exceptions import SpecificationError
 from semistruct.fitting.structured import StructuredFit, StructuredProblem
 from semistruct.modalities import Modality
 from semistruct.network import SemiStructuredNet, predict_scores
+from semistruct.objectives.bound import BoundObjective
 
 __all__ = ["Course", "DeepProblem", "Member", "MemberSolver", "StepSampler", "TrainingOptions"]
 
@@ -111,6 +112,10 @@ class DeepProblem:
         share one: its picture is then encoded once for all of them. By default the same rows.
     row_weights : (n, T) array, optional
         What multiplies the scores of every row, for effects that vary; by default nothing.
+    pretraining : tuple of BoundObjective
+        What networks are trained for before they are trained for the response.
+    auxiliary : tuple of BoundObjective
+        What they are trained for besides the response.
     """
 
     structured: StructuredProblem
@@ -120,6 +125,8 @@ class DeepProblem:
     scale: np.ndarray
     unit: np.ndarray | None = None
     row_weights: np.ndarray | None = None
+    pretraining: tuple[BoundObjective, ...] = ()
+    auxiliary: tuple[BoundObjective, ...] = ()
 
     def units(self, rows: np.ndarray) -> np.ndarray:
         """Units that the rows read, each once; the rows themselves where they are the same."""
@@ -169,7 +176,8 @@ class Member:
     net : SemiStructuredNet
     history : DataFrame
         One row per round: ``epoch``, ``train_loss``, ``held_out_loss`` (minus the mean
-        log-likelihood per unit of weight).
+        log-likelihood per unit of weight); ``train_NAME`` and ``held_out_NAME`` of every auxiliary
+        objective.
     best_epoch : int
         Epoch whose weights were kept; 0 is the structured model.
     """
@@ -195,6 +203,8 @@ class Course:
         Scores of the held-out units after each round.
     beta : (R, P) array
         The structured coefficients that were trained along.
+    pretraining : DataFrame
+        What the objectives were before, see :func:`~semistruct.fitting.pretraining.pretrain`.
     """
 
     net: SemiStructuredNet = field(repr=False)
@@ -202,6 +212,7 @@ class Course:
     states: tuple[Mapping[str, Tensor], ...] = field(repr=False)
     scores: np.ndarray = field(repr=False)
     beta: np.ndarray = field(repr=False)
+    pretraining: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
 
     @property
     def epochs(self) -> np.ndarray:

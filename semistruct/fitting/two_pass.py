@@ -19,6 +19,7 @@ def two_pass_backward(
     loss: Callable[[Tensor], Tensor],
     chunks: Sequence[np.ndarray],
     device: torch.device,
+    again: Callable[[np.ndarray], tuple[Tensor, Tensor]] | None = None,
 ) -> Tensor:
     """Add the gradient of ``loss(predict(all rows))`` to every parameter.
 
@@ -33,6 +34,9 @@ def two_pass_backward(
         need not be a sum over rows: a partial likelihood.
     chunks : sequence of (c,) int arrays
     device : torch device
+    again : callable, optional
+        What is called in the second pass in place of ``predict``: from row numbers to the same
+        predictors, and a scalar of these rows whose gradient is added.
 
     Returns
     -------
@@ -60,6 +64,10 @@ def two_pass_backward(
         chunks, slopes.split([len(piece) for piece in pieces]), before, strict=True
     ):
         restore_random_states(net, device, states)
-        (predict(rows) * own).sum().backward()
+        if again is None:
+            (predict(rows) * own).sum().backward()
+        else:
+            found, aside = again(rows)
+            ((found * own).sum() + aside).backward()
     restore_random_states(net, device, after)
     return value.detach()

@@ -63,8 +63,15 @@ def contrastive_loss(
     return (cross_entropy(similarity, partner) + cross_entropy(similarity.mT, partner)) / 2
 
 
-def corrupted(x: Tensor, share: float, generator: torch.Generator | None = None) -> Tensor:
-    """Rows in which a random share of the entries comes from other rows of the batch.
+def corrupted(
+    x: Tensor,
+    share: float,
+    generator: torch.Generator | None = None,
+    *,
+    pool: Tensor | None = None,
+    variables: Tensor | None = None,
+) -> Tensor:
+    """Rows in which a random share of the entries comes from other rows.
 
     Parameters
     ----------
@@ -72,6 +79,10 @@ def corrupted(x: Tensor, share: float, generator: torch.Generator | None = None)
     share : float
         Probability that an entry is replaced by that of a random row, column by column.
     generator : torch.Generator, optional
+    pool : (m, p) tensor, optional
+        Rows to draw from; by default those of ``x``.
+    variables : (p,) tensor of whole numbers, optional
+        Columns with one number are replaced together, from one row: the indicators of a factor.
 
     Raises
     ------
@@ -87,6 +98,11 @@ def corrupted(x: Tensor, share: float, generator: torch.Generator | None = None)
         raise SpecificationError(f"the share of corrupted entries is in [0, 1], got {share}.")
     if not len(x):
         return x
-    donors = torch.randint(len(x), x.shape, generator=generator, device=x.device)
-    replaced = torch.rand(x.shape, generator=generator, device=x.device) < share
-    return torch.where(replaced, x.gather(0, donors), x)
+    source = x if pool is None else pool
+    width = x.shape[1] if variables is None else int(variables.max()) + 1
+    shape = (len(x), width)
+    donors = torch.randint(len(source), shape, generator=generator, device=x.device)
+    replaced = torch.rand(shape, generator=generator, device=x.device) < share
+    if variables is not None:
+        donors, replaced = donors[:, variables], replaced[:, variables]
+    return torch.where(replaced, source.gather(0, donors), x)
