@@ -13,7 +13,8 @@ from torch import Tensor
 from semistruct.columns import ImageArray, TensorArray, as_image_array
 from semistruct.encoders import ModuleEncoder
 from semistruct.exceptions import DataError, SpecificationError
-from semistruct.terms import Basis, add_terms, linear
+from semistruct.terms import Basis, Parametric
+from semistruct.terms._tokens import quote_name
 
 __all__ = [
     "FeatureReader",
@@ -145,7 +146,7 @@ class TensorReader(Reader):
         return self.name
 
     def read(self, frame: pd.DataFrame) -> Modality:
-        column = _tensor_column(frame, self.name, self.image)
+        column = _tensor_column(frame, self.name, self.image, self.in_shape)
         if self.ragged:
             return self._read_ragged(column)
         present = ~column.isna()
@@ -277,7 +278,8 @@ def column_reader(
 
 def table_reader(frame: pd.DataFrame, columns: tuple[str, ...], name: str) -> TableReader:
     """Learn the levels of factors among tabular columns that an encoder reads."""
-    basis = add_terms(map(linear, columns)).structured[0].build(frame)  # type: ignore[attr-defined]
+    # One formula at once: terms that are added one by one are parsed anew each time.
+    basis = Parametric(" + ".join(map(quote_name, columns))).build(frame)
     return TableReader(name, (len(basis.names),), basis)
 
 
@@ -289,7 +291,14 @@ def _elements(column: TensorArray, name: str) -> tuple[int, ...]:
         raise DataError(f"column {name!r}: {error}") from error
 
 
-def _tensor_column(frame: pd.DataFrame, column: str, image: bool) -> TensorArray:
+def _tensor_column(
+    frame: pd.DataFrame, column: str, image: bool, shape: tuple[int, ...] | None = None
+) -> TensorArray:
+    """The tensors of a column; paths and the like become pictures, of ``shape`` where it is known.
+
+    Files differ in size, so that what is learned from the training rows decides, never the first
+    file of the rows at hand.
+    """
     if column not in frame.columns:
         raise DataError(
             f"the table has no column {column!r}; it has {', '.join(map(repr, frame.columns))}."
@@ -300,7 +309,9 @@ def _tensor_column(frame: pd.DataFrame, column: str, image: bool) -> TensorArray
     ):
         return series.array
     if image:
-        return as_image_array(series)
+        if shape is None or len(shape) != 3:
+            return as_image_array(series)
+        return as_image_array(series, shape=(shape[0], shape[1], shape[2]))
     raise SpecificationError(
         f"column {column!r} of type {series.dtype} holds no tensors; make it a "
         "semistruct.TensorArray."

@@ -43,8 +43,9 @@ class ModuleEncoder(Encoder):
         from the training rows: the published scaling of a pre-trained network.
     size : int or (int, int), optional
         Pictures are resized to this height and width first.
-    output : int or str, optional
-        Which entry to use of a module that returns a tuple, a list or a mapping.
+    output : int, str or callable, optional
+        Which entry to use of a module that returns a tuple, a list or a mapping; or a function from
+        what it returns to the features, for example ``lambda found: found.pooler_output``.
     dropout : float
         Dropout on the features before the layer on top, in training.
     activation : {"silu", "relu", "gelu", "elu", "tanh"}
@@ -83,7 +84,7 @@ class ModuleEncoder(Encoder):
         frozen: bool = False,
         preprocess: Callable[[Tensor], Tensor] | None = None,
         size: int | tuple[int, int] | None = None,
-        output: int | str | None = None,
+        output: int | str | Callable[[Any], Tensor] | None = None,
         dropout: float = 0.0,
         activation: str = "silu",
         random_state: int | None = None,
@@ -182,7 +183,9 @@ class ModuleEncoder(Encoder):
 
     def _flatten(self, result: Any, b: int) -> Tensor:
         name = type(self.module).__name__
-        if self.output is not None:
+        if callable(self.output):
+            result = self.output(result)
+        elif self.output is not None:
             try:
                 result = result[self.output]
             except (KeyError, IndexError, TypeError) as error:

@@ -9,6 +9,8 @@ from semistruct.exceptions import DataError
 
 __all__ = ["InputStandardization"]
 
+_HELD_NUMBERS = 2**20
+
 
 class InputStandardization(nn.Module):
     """``(x - mean) / std`` per channel, with ``mean`` and ``std`` learned once.
@@ -60,18 +62,23 @@ class InputStandardization(nn.Module):
                 f"to learn the scaling, {n_channels} channels and at least one row are needed in "
                 f"{1 + self.mean.ndim} dimensions; got shape {tuple(sample.shape)}."
             )
-        # Channel by channel, so that only one channel is ever held in float64.
+        # A few channels at a time, so that only these are ever held in float64.
         mean = torch.zeros(n_channels, dtype=torch.float64)
         std = torch.ones(n_channels, dtype=torch.float64)
-        for c in range(n_channels):
-            values = _as_float(sample[:, c], torch.float64).clone()
-            centre = values.mean()
-            spread = values.sub_(centre).square_().mean().sqrt()
-            if not torch.isfinite(spread):
-                raise DataError(f"channel {c} of the input has missing or infinite values.")
-            mean[c] = centre
-            if spread > 1e-7 * max(1.0, abs(float(centre))):
-                std[c] = spread
+        together = max(1, _HELD_NUMBERS // max(1, sample[:, 0].numel()))
+        for start in range(0, n_channels, together):
+            part = slice(start, start + together)
+            values = _as_float(sample[:, part], torch.float64).transpose(0, 1).flatten(1)
+            centre = values.mean(1)
+            spread = (values - centre[:, None]).square_().mean(1).sqrt()
+            wrong = (~torch.isfinite(spread)).nonzero()
+            if len(wrong):
+                raise DataError(
+                    f"channel {start + int(wrong[0])} of the input has missing or infinite values."
+                )
+            mean[part] = centre
+            varies = spread > 1e-7 * centre.abs().clamp_min(1.0)
+            std[part] = torch.where(varies, spread, 1.0)
         self.mean.copy_(mean.reshape(self.mean.shape))
         self.std.copy_(std.reshape(self.std.shape))
 

@@ -191,7 +191,7 @@ def _single_reader(term: DeepTerm, frame: pd.DataFrame, recipe: str | nn.Module)
         column = term.variables[0]
         if column in frame.columns and not pd.api.types.is_numeric_dtype(frame[column].dtype):
             return column_reader(frame, column, image=True)
-    return table_reader(frame, term.variables, term.label)
+    return table_reader(frame, term.variables, _table_name(term))
 
 
 def _plan_fusion(term: DeepTerm, frame: pd.DataFrame) -> tuple[TermPlan, dict[str, Reader]]:
@@ -203,7 +203,7 @@ def _plan_fusion(term: DeepTerm, frame: pd.DataFrame) -> tuple[TermPlan, dict[st
         for column, kind in kinds.items()
     ]
     if table:
-        readers.append(table_reader(frame, table, f"table of {term.label}"))
+        readers.append(table_reader(frame, table, f"table of {_table_name(term)}"))
     options = dict(term.options)
     fusion = str(options.pop("fusion", _FUSION))
     head = options.pop("head", "linear")
@@ -219,6 +219,11 @@ def _plan_fusion(term: DeepTerm, frame: pd.DataFrame) -> tuple[TermPlan, dict[st
     # A trial, so that a wrong option or combination is refused before anything is fitted.
     plan.make(np.random.SeedSequence(0))
     return plan, {reader.name: reader for reader in readers}
+
+
+def _table_name(term: DeepTerm) -> str:
+    """The label where that names all columns, and else what tells the term from any other."""
+    return term.text() if "..." in term.label else term.label
 
 
 def _for_ragged(in_shape: tuple[int, ...]) -> str:

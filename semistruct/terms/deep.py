@@ -28,6 +28,8 @@ __all__ = [
 # Encoders that read one column of tensors.
 ONE_COLUMN = ("cnn", "cnn3d", "conv1d", "recurrent", "bag")
 
+_MOST_NAMED = 12  # columns in a label
+
 Options = tuple[tuple[str, Any], ...]
 
 
@@ -80,8 +82,11 @@ class DeepTerm(Addend):
 
     @property
     def label(self) -> str:  # type: ignore[override]
-        """``"cnn(frontal)"``, with ``by=`` where there is one."""
-        inside = ", ".join([*self.variables, *_selections(self.selectors)])
+        """``"cnn(frontal)"``, with ``by=`` where there is one; of many columns the outermost."""
+        columns = list(self.variables)
+        if len(columns) > _MOST_NAMED:
+            columns = [*columns[:2], "...", columns[-1]]
+        inside = ", ".join([*columns, *_selections(self.selectors)])
         by = "" if self.by is None else f", by={getattr(self.by, 'formula', self.by.label)}"
         return f"{self.encoder}({inside}{by})"
 

@@ -56,6 +56,22 @@ def test_one_of_several_outputs(make, output):
         ModuleEncoder(Returns(make), SHAPE, output=7)
 
 
+class Found:
+    """What some libraries return: neither a tensor nor a mapping."""
+
+    def __init__(self, x):
+        self.pooler_output = x[:, :3]
+
+
+def test_a_function_finds_the_features():
+    encoder = ModuleEncoder(Returns(Found), SHAPE, output=lambda found: found.pooler_output)
+    assert encoder.latent_dim == 3
+    with pytest.raises(SpecificationError, match="a Found"):
+        ModuleEncoder(Returns(Found), SHAPE)
+    with pytest.raises(SpecificationError, match="failed on two rows"):
+        ModuleEncoder(Returns(Found), SHAPE, output=lambda found: found.nothing)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -206,3 +206,11 @@ def test_terms_registry_holds_terms():
 
 def test_smooths_and_random_effects_are_structured():
     assert (s("x") + re("g")).structured == (s("x"), re("g"))
+
+
+def test_a_label_of_many_columns_names_the_outermost():
+    few = mlp(*(f"g{i}" for i in range(12)))
+    assert few.label == f"mlp({', '.join(f'g{i}' for i in range(12))})"
+    many = mlp(*(f"g{i}" for i in range(3000)), by=s("tend"))
+    assert many.label == "mlp(g0, g1, ..., g2999, by=s(tend))"
+    assert many.text().count(",") == 3000  # what is written says all
