@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from semistruct._validation import check_length, check_sample_weight
+from semistruct.estimators._fingerprints import fingerprint
 from semistruct.estimators._fit import FitOptions, fit_model
 from semistruct.estimators._fitting import WholeFit
 from semistruct.estimators._inference import InferenceMixin
@@ -31,13 +35,18 @@ from semistruct.terms import ResponseCall
 
 __all__ = ["SemiStructuredEstimator"]
 
+# Options that change no number.
+_NO_NUMBER = ("checkpoint", "device", "n_jobs", "progress")
+
 
 class SemiStructuredEstimator(WholeFit, InferenceMixin, BaseEstimator):
     """A model with additive and deep terms and one likelihood."""
 
     formula: Formula | Mapping[str, Formula]
+    checkpoint: str | os.PathLike[str] | None
     encoders: Mapping[str, nn.Module] | None
     missing: str
+    random_state: Any
 
     _has_strata: ClassVar[bool] = False
     # Columns that formulas may name and the estimator makes.
@@ -151,6 +160,9 @@ class SemiStructuredEstimator(WholeFit, InferenceMixin, BaseEstimator):
             frame, response, weight = frame.iloc[rows], response[rows], weight[rows]
             cluster = None if cluster is None else cluster[rows]
         options = FitOptions.of(self, **self._training())
+        if self.checkpoint is not None and any(terms.deep for terms in specification.terms):
+            folder = self._checkpoint_folder(frame, response, weight, cluster)
+            options = replace(options, checkpoint=folder)
         fitted = self._fit_rows(objective, specification, frame, response, weight, cluster, options)
         self.response_name_ = name
         self.specification_ = specification
@@ -179,6 +191,19 @@ class SemiStructuredEstimator(WholeFit, InferenceMixin, BaseEstimator):
             self.history_ = crossfit.history
             if "epoch" in crossfit.pretraining:
                 self.pretraining_history_ = crossfit.pretraining
+
+    def _checkpoint_folder(
+        self, frame: pd.DataFrame, response: Any, weight: np.ndarray, cluster: np.ndarray | None
+    ) -> Path:
+        """Folder of the networks of this model on these rows."""
+        if not isinstance(self.random_state, (int, np.integer)):
+            raise SpecificationError(
+                "checkpoint needs an integer random_state, or the networks of another fit could "
+                f"never be these; got random_state={self.random_state!r}."
+            )
+        options = {k: v for k, v in self.get_params(deep=False).items() if k not in _NO_NUMBER}
+        problem = (type(self).__name__, options, frame, response, weight, cluster)
+        return Path(self.checkpoint or "") / fingerprint(problem)
 
     def _groups(
         self, specification: Specification, frame: pd.DataFrame, groups: Any

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -20,10 +21,11 @@ from semistruct.estimators._input import resolve_device
 from semistruct.estimators._specification import Specification
 from semistruct.exceptions import SpecificationError
 from semistruct.families import Objective
+from semistruct.fitting.checkpoints import CheckpointedSolver
 from semistruct.fitting.deep import fit_deep, noise_scale
 from semistruct.fitting.folds import row_groups
 from semistruct.fitting.gradient import GradientSolver
-from semistruct.fitting.members import DeepProblem, TrainingOptions
+from semistruct.fitting.members import DeepProblem, MemberSolver, TrainingOptions
 from semistruct.fitting.model import ModelFit
 from semistruct.fitting.ridge import RidgeSolver
 from semistruct.fitting.shared_pictures import share_pictures
@@ -54,6 +56,8 @@ class FitOptions:
     target : {"structured", "parametric", "none"}
     n_folds, n_repeats : int
     n_jobs : int or None
+    checkpoint : Path or None
+        Folder of the networks of this very problem.
     modality_dropout : None, float, mapping or "one"
     pretraining, auxiliary : tuple of RepresentationObjective
     random_state : SeedSequence
@@ -68,6 +72,7 @@ class FitOptions:
     n_folds: int
     n_repeats: int
     n_jobs: int | None
+    checkpoint: Path | None
     progress: bool
     modality_dropout: DropRates
     pretraining: tuple[RepresentationObjective, ...]
@@ -121,6 +126,7 @@ class FitOptions:
             n_folds=int(estimator.n_folds),
             n_repeats=int(estimator.n_repeats),
             n_jobs=estimator.n_jobs,
+            checkpoint=None,
             progress=estimator.progress,
             modality_dropout=check_drop_rates(estimator.modality_dropout),
             pretraining=checked_objectives(estimator.pretraining, "pretraining"),
@@ -238,7 +244,11 @@ def fit_model(
         groups = deep_problem.gather(groups)
     if not blueprint.is_linear:
         deep_problem = share_pictures(deep_problem, list(keys.values()))
-    solver = RidgeSolver() if blueprint.is_linear else GradientSolver(options.training)
+    solver: MemberSolver = GradientSolver(options.training)
+    if blueprint.is_linear:
+        solver = RidgeSolver()
+    elif options.checkpoint is not None:
+        solver = CheckpointedSolver(solver, options.checkpoint)
     deep = fit_deep(
         deep_problem,
         solver,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, cast
@@ -62,7 +63,7 @@ class SemiStructuredClassifier(ClassifierMixin, SemiStructuredEstimator):
         a last layer for each.
     encoders, pretraining, auxiliary, smoothing, n_folds, n_repeats, max_epochs, batch_size, \
 learning_rate, weight_decay, patience, modality_dropout, orthogonalize, gate, cov_type, missing, \
-device, n_jobs, progress, random_state
+device, n_jobs, checkpoint, progress, random_state
         As in :class:`~semistruct.SemiStructuredRegressor`; smoothing parameters of several classes
         are chosen by "reml" or "ml".
 
@@ -143,6 +144,7 @@ device, n_jobs, progress, random_state
         missing: Literal["raise", "drop"] = "raise",
         device: str = "auto",
         n_jobs: int | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         progress: bool = True,
         random_state: Any = None,
     ) -> None:
@@ -168,6 +170,7 @@ device, n_jobs, progress, random_state
         self.missing = missing
         self.device = device
         self.n_jobs = n_jobs
+        self.checkpoint = checkpoint
         self.progress = progress
         self.random_state = random_state
 

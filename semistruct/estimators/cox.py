@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, cast
 
@@ -58,7 +59,7 @@ class CoxPH(CoxCurves):
         See ``risk_sets``.
     encoders, share_encoders, pretraining, auxiliary, n_folds, n_repeats, max_epochs, batch_size, \
 learning_rate, weight_decay, patience, modality_dropout, orthogonalize, gate, missing, device, \
-n_jobs, progress, random_state
+n_jobs, checkpoint, progress, random_state
         As in :class:`~semistruct.SemiStructuredRegressor`.
     smoothing : {"reml", "ml"}
         How smoothing parameters are chosen: by the Laplace approximation of the restricted or
@@ -136,6 +137,7 @@ n_jobs, progress, random_state
         missing: Literal["raise", "drop"] = "raise",
         device: str = "auto",
         n_jobs: int | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         progress: bool = True,
         random_state: Any = None,
     ) -> None:
@@ -162,6 +164,7 @@ n_jobs, progress, random_state
         self.missing = missing
         self.device = device
         self.n_jobs = n_jobs
+        self.checkpoint = checkpoint
         self.progress = progress
         self.random_state = random_state
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -41,7 +42,7 @@ class DiscreteHazard(IntervalEstimator):
         are intervals of length one by ``cuts=np.arange(1, last + 1)``.
     encoders, share_encoders, pretraining, auxiliary, n_folds, n_repeats, max_epochs, batch_size, \
 learning_rate, weight_decay, patience, modality_dropout, orthogonalize, gate, smoothing, \
-cov_type, missing, device, n_jobs, progress, random_state
+cov_type, missing, device, n_jobs, checkpoint, progress, random_state
         As in :class:`~semistruct.PAMM`.
 
     Attributes
@@ -100,6 +101,7 @@ smoothing_, history_, n_iter_, n_features_in_
         missing: Literal["raise", "drop"] = "raise",
         device: str = "auto",
         n_jobs: int | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         progress: bool = True,
         random_state: Any = None,
     ) -> None:
@@ -126,6 +128,7 @@ smoothing_, history_, n_iter_, n_features_in_
         self.missing = missing
         self.device = device
         self.n_jobs = n_jobs
+        self.checkpoint = checkpoint
         self.progress = progress
         self.random_state = random_state
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -47,7 +48,7 @@ class PAMM(HazardEstimator):
         Whether time runs from the previous event of a subject instead of from zero.
     encoders, share_encoders, pretraining, auxiliary, n_folds, n_repeats, max_epochs, batch_size, \
 learning_rate, weight_decay, patience, modality_dropout, orthogonalize, gate, smoothing, missing, \
-device, n_jobs, progress, random_state
+device, n_jobs, checkpoint, progress, random_state
         As in :class:`~semistruct.SemiStructuredRegressor`. With ``share_encoders`` one network
         reads the pictures for all causes, with weights for each.
     cov_type : {"model", "sandwich", "cluster"}, optional
@@ -120,6 +121,7 @@ device, n_jobs, progress, random_state
         missing: Literal["raise", "drop"] = "raise",
         device: str = "auto",
         n_jobs: int | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         progress: bool = True,
         random_state: Any = None,
     ) -> None:
@@ -146,6 +148,7 @@ device, n_jobs, progress, random_state
         self.missing = missing
         self.device = device
         self.n_jobs = n_jobs
+        self.checkpoint = checkpoint
         self.progress = progress
         self.random_state = random_state
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
@@ -85,6 +86,11 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         Where networks are trained: "auto" is CUDA where there is one.
     n_jobs : int, optional
         Networks trained at the same time; changes no number.
+    checkpoint : str or path, optional
+        Folder in which every trained network is kept. A fit that was interrupted goes on where it
+        stopped when it is called again with the same data, options and seed; networks of anything
+        else are not taken for its own. Needs an integer ``random_state``. What is there may be
+        deleted once the model is fitted.
     progress : bool
         Whether to draw a progress bar while networks are trained.
     random_state : int, RandomState or None
@@ -163,6 +169,7 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         missing: Literal["raise", "drop"] = "raise",
         device: str = "auto",
         n_jobs: int | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         progress: bool = True,
         random_state: Any = None,
     ) -> None:
@@ -187,6 +194,7 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         self.missing = missing
         self.device = device
         self.n_jobs = n_jobs
+        self.checkpoint = checkpoint
         self.progress = progress
         self.random_state = random_state
 

@@ -19,6 +19,7 @@ from semistruct.fitting.joint_model import JointLoss, JointModel
 from semistruct.fitting.members import Course, DeepProblem, MemberSolver, TrainingOptions
 from semistruct.fitting.pretraining import pretrain
 from semistruct.fitting.schedule import default_batch_size, one_cycle
+from semistruct.network import SemiStructuredNet
 from semistruct.objectives.weighted_sum import Mean, make_objectives
 
 __all__ = ["GradientSolver"]
@@ -59,6 +60,13 @@ class GradientSolver(MemberSolver):
 
     options: TrainingOptions = field(default_factory=TrainingOptions)
 
+    def untrained(
+        self, problem: DeepProblem, train: np.ndarray, random_state: np.random.SeedSequence
+    ) -> SemiStructuredNet:
+        (seed,) = random_state.spawn(1)
+        units = problem.units(train)
+        return problem.blueprint.make(problem.modalities, units, problem.scale, seed)
+
     def fit(
         self,
         problem: DeepProblem,
@@ -68,13 +76,12 @@ class GradientSolver(MemberSolver):
         report: Callable[[float], None],
     ) -> Course:
         options = self.options
-        net_seed, order_seed = random_state.spawn(2)
         device = torch.device(options.device)
+        net = self.untrained(problem, train, random_state).to(device)
+        order_seed, before_seed, aside_seed = random_state.spawn(3)
         train, held_out = problem.units(train), problem.units(held_out)
         for bound in (*problem.pretraining, *problem.auxiliary):
             bound.check_rows(problem.modalities, train, options.batch_size)
-        net = problem.blueprint.make(problem.modalities, train, problem.scale, net_seed).to(device)
-        before_seed, aside_seed = random_state.spawn(2)
         before = pretrain(problem, net, train, held_out, options, before_seed)
         auxiliary = make_objectives(
             problem.auxiliary, problem.modalities, train, aside_seed, before.losses

@@ -236,6 +236,12 @@ class MemberSolver(ABC):
     """A way to train one member."""
 
     @abstractmethod
+    def untrained(
+        self, problem: DeepProblem, train: np.ndarray, random_state: np.random.SeedSequence
+    ) -> SemiStructuredNet:
+        """The network that :meth:`fit` begins with."""
+
+    @abstractmethod
     def fit(
         self,
         problem: DeepProblem,

@@ -37,6 +37,12 @@ class RidgeSolver(MemberSolver):
     Ruppert, D., Wand, M. P. and Carroll, R. J. (2003). Semiparametric regression, section 4.9.
     """
 
+    def untrained(
+        self, problem: DeepProblem, train: np.ndarray, random_state: np.random.SeedSequence
+    ) -> SemiStructuredNet:
+        units = problem.units(train)
+        return problem.blueprint.make(problem.modalities, units, problem.scale, random_state)
+
     def fit(
         self,
         problem: DeepProblem,
@@ -46,7 +52,7 @@ class RidgeSolver(MemberSolver):
         report: Callable[[float], None],
     ) -> Course:
         units = problem.units(train)
-        net = problem.blueprint.make(problem.modalities, units, problem.scale, random_state)
+        net = self.untrained(problem, train, random_state)
         axes, features, labels, ridge = _rotated_features(problem, net, units)
         columns = _columns(problem, features, units, train)
         smooth = fix_smoothing(problem.structured, problem.start.smoothing)

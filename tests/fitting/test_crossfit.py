@@ -29,9 +29,12 @@ class Spy(MemberSolver):
 
     calls: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
 
+    def untrained(self, problem, train, random_state):
+        return problem.blueprint.make(problem.modalities, train, problem.scale, random_state)
+
     def fit(self, problem, train, held_out, random_state, report):
         self.calls.append((train, held_out))
-        net = problem.blueprint.make(problem.modalities, train, problem.scale, random_state)
+        net = self.untrained(problem, train, random_state)
         with torch.no_grad():
             net.gammas[0].fill_(1.0)
         scores = predict_scores(net, problem.modalities, held_out)

@@ -12,10 +12,10 @@ from sklearn.base import clone
 
 from semistruct.estimators._base import SemiStructuredEstimator
 from semistruct.estimators._composition import Kind
+from semistruct.estimators._fingerprints import fingerprint
 from semistruct.estimators._members import core_of
 from semistruct.estimators._specification import terms_of
 from semistruct.estimators.classifier import SemiStructuredClassifier
-from semistruct.estimators.comparing.fingerprints import fingerprint
 from semistruct.estimators.cox import CoxPH
 from semistruct.estimators.regressor import SemiStructuredRegressor
 from semistruct.exceptions import SpecificationError

@@ -14,11 +14,11 @@ from tqdm.auto import tqdm
 
 from semistruct._validation import check_length, check_sample_weight, is_positive_whole
 from semistruct.estimators._composition import Kind
+from semistruct.estimators._fingerprints import fingerprint
 from semistruct.estimators._input import response_values
 from semistruct.estimators._members import fresh, kind_of, rows_of
 from semistruct.estimators.comparing.baselines import add_baselines
 from semistruct.estimators.comparing.checkpoint import Checkpoint, Outcome
-from semistruct.estimators.comparing.fingerprints import fingerprint
 from semistruct.estimators.comparing.measures import (
     Measure,
     default_measures,

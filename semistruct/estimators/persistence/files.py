@@ -46,6 +46,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
             columns = model.specification_
             tabular = tuple(v for terms in columns.terms for t in terms.structured for v in t.reads)
             setattr(plain, name, detached(value, tabular))
+    plain.checkpoint = None  # a folder of this machine
     # Modules are known by their names.
     plain.encoders = None if model.encoders is None else dict.fromkeys(model.encoders)
     writer = TreeWriter()
