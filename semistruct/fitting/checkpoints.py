@@ -22,6 +22,7 @@ from semistruct.network import SemiStructuredNet
 __all__ = ["CheckpointedSolver"]
 
 _STATE = "state"
+_TABLES = ("history", "pretraining")
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class CheckpointedSolver(MemberSolver):
 def _write(file: Path, course: Course) -> None:
     tensors = {"scores": torch.from_numpy(course.scores), "beta": torch.from_numpy(course.beta)}
     notes = {"rounds": str(len(course.states))}
-    for name, table in (("history", course.history), ("pretraining", course.pretraining)):
+    for name, table in zip(_TABLES, (course.history, course.pretraining), strict=True):
         tensors[name] = torch.from_numpy(table.to_numpy(dtype=float, copy=True))
         notes[name] = json.dumps(list(table.columns))
     for number, state in enumerate((course.net.state_dict(), *course.states)):
@@ -104,12 +105,9 @@ def _read(file: Path, net: SemiStructuredNet) -> Course:
         own = {name: value for name, value in tensors.items() if name.startswith(prefix)}
         states.append({name.removeprefix(prefix): value for name, value in own.items()})
     net.load_state_dict(states[0])
-    history, pretraining = (
-        _table(tensors[name].numpy(), json.loads(notes[name]))
-        for name in ("history", "pretraining")
-    )
-    scores, beta = tensors["scores"].numpy(), tensors["beta"].numpy()
-    return Course(net, history, tuple(states[1:]), scores, beta, pretraining)
+    values = {name: tensors[name].numpy() for name in ("scores", "beta", *_TABLES)}
+    history, pretraining = (_table(values[name], json.loads(notes[name])) for name in _TABLES)
+    return Course(net, history, tuple(states[1:]), values["scores"], values["beta"], pretraining)
 
 
 def _table(values: np.ndarray, columns: list[str]) -> pd.DataFrame:

@@ -43,7 +43,7 @@ def share_pictures(problem: DeepProblem, keys: Sequence[Any]) -> DeepProblem:
     m = len(keys[0])
     codes = np.column_stack([pd.factorize(np.asarray(key, dtype=object))[0] for key in keys])
     # A row without a picture stands for itself.
-    alone = (codes < 0).any(axis=1)
+    alone = np.any(codes < 0, axis=1)
     codes = np.column_stack([np.where(alone[:, None], -1, codes), np.where(alone, np.arange(m), 0)])
     _, first, of_row = np.unique(codes, axis=0, return_index=True, return_inverse=True)
     rows = np.arange(m) if problem.unit is None else problem.unit
