@@ -10,6 +10,7 @@ import pandas as pd
 
 from semistruct._validation import check_sample_weight
 from semistruct.evaluation._checks import single_cause
+from semistruct.evaluation._ordered_pairs import ordered_pairs, uncensored_before
 from semistruct.evaluation._pairs import PairSums, dense_codes, pair_sums
 from semistruct.evaluation.kaplan_meier import censoring_kaplan_meier
 from semistruct.exceptions import DataError, SpecificationError
@@ -168,7 +169,8 @@ def concordance_index(
     Raises
     ------
     DataError, SpecificationError
-        As :func:`concordance`, which also gives the standard error.
+        As :func:`concordance`, which also gives the standard error and takes several times as
+        long.
 
     References
     ----------
@@ -179,6 +181,8 @@ def concordance_index(
     >>> concordance_index(Surv([5, 3, 8], [1, 1, 0]), [0.2, 0.9, 0.1])
     1.0
     """
+    if sample_weight is None and strata is None:
+        return _index_alone(y, risk, ties, None, tau)
     found = concordance(y, risk, sample_weight=sample_weight, ties=ties, strata=strata, tau=tau)
     return found.index
 
@@ -230,8 +234,31 @@ def concordance_index_ipcw(
     >>> round(concordance_index_ipcw(y, y, [1.0, 2.0, 1.5, 0.0, 1.0], tau=8), 4)
     0.8095
     """
+    if sample_weight is None:
+        return _index_alone(y, risk, ties, y_train, tau)
     found = concordance(y, risk, sample_weight=sample_weight, ties=ties, y_train=y_train, tau=tau)
     return found.index
+
+
+def _index_alone(y: Any, risk: Any, ties: str, y_train: Any, tau: float | None) -> float:
+    """The index without the share of every row in it, which is most of the work."""
+    follow_up = single_cause(y)
+    if follow_up.entry is not None:
+        return concordance(y, risk, ties=ties, y_train=y_train, tau=tau).index
+    if ties not in _TIES:
+        raise SpecificationError(f"ties must be one of {', '.join(_TIES)}, got {ties!r}.")
+    values = number_column(risk, "risk", len(follow_up))
+    order = np.argsort(follow_up.time)
+    by_time = follow_up[order]
+    weight = _time_weights(by_time, None if y_train is y else y_train, tau)
+    if y_train is y:  # sorted already
+        weight /= uncensored_before(by_time.time, by_time.event) ** 2
+    counts = ordered_pairs(by_time.time, by_time.event, values[order], weight)
+    pairs = counts.comparable - (counts.tied if ties == "exclude" else 0.0)
+    if pairs <= _ROUNDING * weight.sum() * len(follow_up):
+        raise DataError(_no_pairs(by_time, weight, counts.tied))
+    credit = 0.5 if ties == "harrell" else 0.0
+    return (counts.concordant + credit * counts.tied) / pairs
 
 
 def _stratum_codes(strata: Any, n: int) -> np.ndarray:

@@ -171,15 +171,21 @@ def _product_limit(
     y: Surv, weights: np.ndarray, falls: np.ndarray, late: np.ndarray
 ) -> KaplanMeier:
     """The estimate for the rows that ``falls`` marks; ``late`` leave right before them."""
-    falls = falls & (weights > 0)
-    time, code = np.unique(y.time[falls], return_inverse=True)
-    n_events = np.bincount(code, weights[falls], minlength=time.size)
-    at_risk = _sum_from(y.time, weights, time)
+    time, weights_of_rows = y.time, weights
+    if not (time[1:] >= time[:-1]).all():
+        order = np.argsort(time)
+        time, weights, falls, late = time[order], weights[order], falls[order], late[order]
+    begins = np.flatnonzero(np.concatenate([[True], time[1:] != time[:-1]]))
+    n_events, leaving = weights * falls, late
+    if begins.size < time.size:
+        n_events, leaving = np.add.reduceat(n_events, begins), np.add.reduceat(late, begins)
+    at_risk = np.cumsum(weights[::-1])[::-1][begins] - leaving
+    steps = np.flatnonzero(n_events > 0)
+    time, n_events, at_risk = time[begins][steps], n_events[steps], at_risk[steps]
     if y.entry is not None:
-        at_risk = at_risk - _sum_from(y.entry, weights, time)
-    at_risk = at_risk - (_sum_from(y.time, late, time) - _sum_after(y.time, late, time))
+        at_risk = at_risk - _sum_from(y.entry, weights_of_rows, time)
     # Sums of weights in another order may differ in the last digit where everybody has the event.
-    stay = np.where(np.isclose(n_events, at_risk, rtol=1e-12, atol=0), 0.0, 1 - n_events / at_risk)
+    stay = np.where(np.abs(n_events - at_risk) <= 1e-12 * at_risk, 0.0, 1 - n_events / at_risk)
     survival = np.cumprod(stay)
     with np.errstate(divide="ignore", invalid="ignore"):
         hazard_variance = np.cumsum((1 - stay) / (at_risk * stay))
@@ -189,15 +195,6 @@ def _product_limit(
 
 def _sum_from(values: np.ndarray, weights: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Sum of the weights of values at or after each time."""
-    return _tail_sums(values, weights, times, "left")
-
-
-def _sum_after(values: np.ndarray, weights: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Sum of the weights of values after each time."""
-    return _tail_sums(values, weights, times, "right")
-
-
-def _tail_sums(values: np.ndarray, weights: np.ndarray, times: np.ndarray, side: Any) -> np.ndarray:
     order = np.argsort(values)
     tails = np.concatenate([np.cumsum(weights[order][::-1])[::-1], [0.0]])
-    return tails[np.searchsorted(values[order], times, side=side)]
+    return tails[np.searchsorted(values[order], times, side="left")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -177,7 +178,17 @@ def compare(
         for number, (train, test) in enumerate(one)
     ]
     common = fingerprint(
-        (_FORMAT, X, response, weight, groups, data.times, int(random_state), _named(measures))
+        (
+            _FORMAT,
+            version("semistruct"),
+            X,
+            response,
+            weight,
+            groups,
+            data.times,
+            int(random_state),
+            _named(measures),
+        )
     )
     tasks = [
         (fingerprint((common, name, model, fold.train, fold.test)), name)
