@@ -17,6 +17,13 @@ __all__ = ["CensoringWeights"]
 class CensoringWeights:
     """Inverse probabilities of not being censored, for the state of every row at a time.
 
+    Attributes
+    ----------
+    of_event : (n,) array
+        Weight of a row once it has had its event; zero of rows that have none up to the last time.
+    of_survivor : (T,) array
+        Weight at each time of the rows that are under observation after it.
+
     Parameters
     ----------
     y_train : Surv, structured array or DataFrame
@@ -46,24 +53,17 @@ class CensoringWeights:
                 f"{late.size} are, the first is {late[0]:g}. Leave them out."
             )
         censoring = censoring_kaplan_meier(right_censored(y_train, "y_train"))
-        self._y = y
-        self._times = times
-        self._of_event = np.zeros(len(y))
+        self.of_event = np.zeros(len(y))
         happened = y.event & (y.time <= times[-1])
-        self._of_event[happened] = _inverse(
+        self.of_event[happened] = _inverse(
             censoring.before(y.time[happened]), y.time[happened], "y has an event"
         )
         # At the last time nobody may be left, and then nobody's probability is needed.
         left = times < y.time.max()
-        self._of_survivor = np.zeros(times.size)
-        self._of_survivor[left] = _inverse(
+        self.of_survivor = np.zeros(times.size)
+        self.of_survivor[left] = _inverse(
             censoring.at(times[left]), times[left], "y is still under observation"
         )
-
-    def at(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Weights ``(n,)`` of rows with an event up to time ``k``, and of those after it."""
-        past = self._y.time <= self._times[k]
-        return np.where(past, self._of_event, 0.0), np.where(past, 0.0, self._of_survivor[k])
 
 
 def _inverse(probability: np.ndarray, times: np.ndarray, what: str) -> np.ndarray:

@@ -106,8 +106,9 @@ def check_survival(survival: Any, n: int, times: np.ndarray) -> np.ndarray:
             f"survival must have one row per row of y and one column per time, ({n}, {times.size}),"
             f" got shape {survival.shape}.{repair}"
         )
-    bad = np.argwhere(~((survival >= -_ROUNDING) & (survival <= 1 + _ROUNDING)))
-    if bad.size:
+    # A missing value makes both extremes missing.
+    if not (survival.min() >= -_ROUNDING and survival.max() <= 1 + _ROUNDING):
+        bad = np.argwhere(~((survival >= -_ROUNDING) & (survival <= 1 + _ROUNDING)))
         row, column = (int(k) for k in bad[0])
         raise DataError(
             f"survival must be probabilities between 0 and 1; row {row}, column {column} has "

@@ -73,7 +73,9 @@ def ordered_pairs(
         # Radix sort of short codes, which keeps the order of the numbers within one level.
         short = np.uint16 if level.max() < 1 << 16 else np.int64
         order = np.argsort(level.astype(short), kind="stable")
-        tied = _tied(level[order], number[order] if moment is None else moment[order], weight[order])
+        tied = _tied(
+            level[order], number[order] if moment is None else moment[order], weight[order]
+        )
         rank[order] = number
     return OrderedPairs(comparable, weighted_inversions(rank, weight), tied)
 

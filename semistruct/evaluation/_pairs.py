@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["PairSums", "dense_codes", "pair_sums"]
+__all__ = ["PairSums", "dense_codes", "pair_sums", "tied_events"]
 
 
 @dataclass(frozen=True)
@@ -207,3 +207,30 @@ def _starts(new: np.ndarray) -> np.ndarray:
 def _ends(new: np.ndarray) -> np.ndarray:
     """One after the last row of the run that each row is in."""
     return new.size - _starts(np.append(new[1:], True)[::-1])[::-1]
+
+
+def tied_events(
+    key: np.ndarray,
+    value: np.ndarray,
+    stratum: np.ndarray,
+    event: np.ndarray,
+    as_event: np.ndarray,
+    weights: np.ndarray,
+) -> tuple[float, float]:
+    """Weight of pairs of events at one time, with different and with equal risk."""
+    counted = event & (as_event > 0)
+    first, second = as_event[counted], weights[counted]
+    if np.bincount(key, counted).max() < 2:
+        return 0.0, 0.0
+    together = stratum[counted] * (key.max() + 1) + key[counted]
+    together = dense_codes(together)
+    same_time = _pairs_within(together, first, second)
+    same_both = _pairs_within(together * (value.max() + 1) + value[counted], first, second)
+    return same_time - same_both, same_both
+
+
+def _pairs_within(codes: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
+    """Sum of products over unordered pairs of rows with equal codes."""
+    group = dense_codes(codes)
+    products = np.bincount(group, first) * np.bincount(group, second)
+    return float((products - np.bincount(group, first * second)).sum() / 2)

@@ -12,7 +12,7 @@ from semistruct.evaluation._checks import check_increasing, right_censored
 from semistruct.evaluation.kaplan_meier import kaplan_meier
 from semistruct.exceptions import DataError
 
-__all__ = ["cumulative_dynamic_auc", "integrated_auc"]
+__all__ = ["RiskOrder", "check_risk", "cumulative_dynamic_auc", "integrated_auc"]
 
 
 def cumulative_dynamic_auc(
@@ -48,7 +48,7 @@ def cumulative_dynamic_auc(
     -----
     Cases are rows with an event up to ``t``, weighted by ``1 / G(T_i-)``; controls are rows under
     observation after ``t``. All controls of a time have the same weight of censoring,
-    ``1 / G(t)``, which cancels. Cost: one sort per time.
+    ``1 / G(t)``, which cancels. Cost: one sort, with a column of risks per time one per time.
 
     References
     ----------
@@ -65,20 +65,24 @@ def cumulative_dynamic_auc(
     follow_up = right_censored(y, "y")
     times = check_increasing(times)
     n = len(follow_up)
-    columns = _check_risk(risk, n, times.size)
+    columns = check_risk(risk, n, times.size)
     rows = check_sample_weight(sample_weight, n)
     weights = CensoringWeights(y_train, follow_up, times)
+    order = RiskOrder(columns[:, 0])
+    happened = rows * weights.of_event
     areas = np.empty(times.size)
     for k in range(times.size):
-        event, survivor = weights.at(k)
-        cases, controls = rows * event, rows * (survivor > 0)
+        if k and columns.shape[1] > 1:
+            order = RiskOrder(columns[:, k])
+        past = follow_up.time <= times[k]
+        cases, controls = happened * past, rows * ~past
         if not cases.any() or not controls.any():
             who = "has had the event by" if not cases.any() else "is under observation after"
             raise DataError(
                 f"nobody in y {who} time {times[k]:g}, so there is nobody to compare; leave out "
                 "that time."
             )
-        areas[k] = _area(columns[:, k if columns.shape[1] > 1 else 0], cases, controls)
+        areas[k] = order.area(cases, controls)
     return areas
 
 
@@ -123,7 +127,7 @@ def integrated_auc(
     return float(areas @ falls / falls.sum())
 
 
-def _check_risk(risk: Any, n: int, n_times: int) -> np.ndarray:
+def check_risk(risk: Any, n: int, n_times: int) -> np.ndarray:
     """Risks as ``(n, 1)`` or ``(n, T)``."""
     columns = np.asarray(risk, dtype=np.float64)
     if columns.ndim == 1:
@@ -133,18 +137,37 @@ def _check_risk(risk: Any, n: int, n_times: int) -> np.ndarray:
             f"risk must have shape ({n},) or ({n}, {n_times}), a row per row of y and a column per "
             f"time, got {np.shape(risk)}."
         )
-    missing = np.flatnonzero(np.isnan(columns).any(axis=1))
-    if missing.size:
+    if np.isnan(columns.min()):
+        missing = np.flatnonzero(np.isnan(columns).any(axis=1))
         raise DataError(
             f"risk is missing in {missing.size} row(s), first in row {missing[0]}; drop these rows."
         )
-    return columns
+    return np.asfortranarray(columns)
 
 
-def _area(risk: np.ndarray, cases: np.ndarray, controls: np.ndarray) -> float:
-    """Weighted fraction of pairs in which the case has the higher risk."""
-    level = np.unique(risk, return_inverse=True)[1]
-    case_sums = np.bincount(level, cases)
-    control_sums = np.bincount(level, controls)
-    below = np.cumsum(control_sums) - control_sums / 2
-    return float(case_sums @ below / (case_sums.sum() * control_sums.sum()))
+class RiskOrder:
+    """The order of risks, found once for all pairs of groups that are compared by them.
+
+    Parameters
+    ----------
+    risk : (n,) array
+    """
+
+    def __init__(self, risk: np.ndarray) -> None:
+        self._order = np.argsort(risk)
+        ordered = risk[self._order]
+        new = ordered[1:] != ordered[:-1]
+        self._begins: np.ndarray | None = None
+        if not new.all():
+            self._begins = np.concatenate([[0], np.flatnonzero(new) + 1])
+
+    def area(self, cases: np.ndarray, controls: np.ndarray) -> float:
+        """Weighted fraction of pairs in which the case has the higher risk; ties count half."""
+        cases, controls = cases[self._order], controls[self._order]
+        if self._begins is not None:
+            cases = np.add.reduceat(cases, self._begins)
+            controls = np.add.reduceat(controls, self._begins)
+        below = np.cumsum(controls)
+        n_pairs = cases.sum() * below[-1]
+        below -= controls / 2
+        return float(cases @ below / n_pairs)

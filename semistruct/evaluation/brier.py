@@ -11,8 +11,9 @@ from semistruct.evaluation._censoring import CensoringWeights
 from semistruct.evaluation._checks import check_increasing, check_survival, right_censored
 from semistruct.exceptions import SpecificationError
 
-__all__ = ["brier_score", "integrated_brier_score"]
+__all__ = ["brier_score", "integrated_brier_score", "squared_errors"]
 
+_BLOCK = 1 << 15  # probabilities held at a time
 _RULES = ("trapezoid", "step")
 
 
@@ -70,12 +71,54 @@ def brier_score(
     survival = check_survival(survival, len(follow_up), times)
     rows = check_sample_weight(sample_weight, len(follow_up))
     weights = CensoringWeights(y_train, follow_up, times)
-    scores = np.empty(times.size)
-    for k in range(times.size):
-        event, survivor = weights.at(k)
-        losses = event * survival[:, k] ** 2 + survivor * (1 - survival[:, k]) ** 2
-        scores[k] = np.average(losses, weights=rows)
-    return scores
+    return (
+        squared_errors(
+            follow_up.time, survival, times, rows * weights.of_event, rows, weights.of_survivor
+        )
+        / rows.sum()
+    )
+
+
+def squared_errors(
+    time: np.ndarray,
+    survival: np.ndarray,
+    times: np.ndarray,
+    past: np.ndarray,
+    future: np.ndarray,
+    of_survivor: np.ndarray,
+) -> np.ndarray:
+    """Weighted sums ``(T,)`` of ``S^2`` of rows up to a time and ``(1 - S)^2`` of rows after it.
+
+    Parameters
+    ----------
+    time : (n,) array
+    survival : (n, T) array
+    times : (T,) array
+    past, future : (n,) array
+        Weight of a row at times from its own on, and before.
+    of_survivor : (T,) array
+        Another factor of ``future``.
+
+    Notes
+    -----
+    Rows are taken in the order of their times, some at a time: those between two evaluation times
+    are past for the same columns, so that their sums are products of matrices in the cache.
+    """
+    order = np.argsort(time, kind="stable")
+    # Row i is past from column first[i] on.
+    first = np.searchsorted(times, time[order], side="left")
+    before, after = np.zeros(times.size), np.zeros(times.size)
+    size = max(1, _BLOCK // times.size)
+    cuts = np.flatnonzero(np.diff(first)) + 1
+    edges = np.unique(np.concatenate([[0], cuts, np.arange(size, order.size, size), [order.size]]))
+    for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        rows, k = order[start:stop], first[start]
+        errors = survival[rows]
+        np.subtract(1, errors[:, :k], out=errors[:, :k])
+        errors *= errors
+        after[:k] += future[rows] @ errors[:, :k]
+        before[k:] += past[rows] @ errors[:, k:]
+    return before + of_survivor * after
 
 
 def integrated_brier_score(

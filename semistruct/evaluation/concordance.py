@@ -11,7 +11,7 @@ import pandas as pd
 from semistruct._validation import check_sample_weight
 from semistruct.evaluation._checks import single_cause
 from semistruct.evaluation._ordered_pairs import ordered_pairs, uncensored_before
-from semistruct.evaluation._pairs import PairSums, dense_codes, pair_sums
+from semistruct.evaluation._pairs import PairSums, dense_codes, pair_sums, tied_events
 from semistruct.evaluation.kaplan_meier import censoring_kaplan_meier
 from semistruct.exceptions import DataError, SpecificationError
 from semistruct.responses import Surv
@@ -329,7 +329,7 @@ def _summarise(
             tied[1] - weights * late.before_equal[n:],
         )
     concordant, discordant, tied_risk = (float(pair[0].sum()) for pair in (right, wrong, tied))
-    tied_time, tied_both = _tied_events(key, value, stratum, y.event, as_event, weights)
+    tied_time, tied_both = tied_events(key, value, stratum, y.event, as_event, weights)
     credit = 0.5 * half
     pairs = concordant + discordant + tied_risk * half
     if pairs <= _ROUNDING * as_event.sum() * weights.sum():
@@ -369,33 +369,6 @@ def _entries_after(
         np.concatenate([as_event, nothing]),
         np.concatenate([nothing, weights]),
     )
-
-
-def _tied_events(
-    key: np.ndarray,
-    value: np.ndarray,
-    stratum: np.ndarray,
-    event: np.ndarray,
-    as_event: np.ndarray,
-    weights: np.ndarray,
-) -> tuple[float, float]:
-    """Weight of pairs of events at one time, with different and with equal risk."""
-    counted = event & (as_event > 0)
-    first, second = as_event[counted], weights[counted]
-    if np.bincount(key, counted).max() < 2:
-        return 0.0, 0.0
-    together = stratum[counted] * (key.max() + 1) + key[counted]
-    together = dense_codes(together)
-    same_time = _pairs_within(together, first, second)
-    same_both = _pairs_within(together * (value.max() + 1) + value[counted], first, second)
-    return same_time - same_both, same_both
-
-
-def _pairs_within(codes: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
-    """Sum of products over unordered pairs of rows with equal codes."""
-    group = dense_codes(codes)
-    products = np.bincount(group, first) * np.bincount(group, second)
-    return float((products - np.bincount(group, first * second)).sum() / 2)
 
 
 def _no_pairs(y: Surv, time_weight: np.ndarray, tied_risk: float) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import time
 
 import lifelines.utils
@@ -96,6 +97,43 @@ def test_weighted_by_censoring_is_the_sum_over_all_pairs(case):
     found = concordance_index_ipcw(train, y, risk, tau, sample_weight=weights)
     index = (counts["concordant"] + counts["tied_risk"] / 2) / pairs
     np.testing.assert_allclose(found, index, **EXACT)
+
+
+@given(cases(), st.sampled_from(["harrell", "exclude"]), st.booleans(), st.booleans())
+def test_the_index_alone_is_the_same(case, ties, early, weighted):
+    y, risk, _, _ = case
+    y = Surv(y.time, y.event)
+    options = {"ties": ties, "tau": float(np.median(y.time)) if early else None}
+    if weighted:
+        alone = lambda: concordance_index_ipcw(y, y, risk, **options)  # noqa: E731
+        options["y_train"] = y
+    else:
+        alone = lambda: concordance_index(y, risk, **options)  # noqa: E731
+    try:
+        expected = concordance(y, risk, **options)
+    except DataError as error:
+        with pytest.raises(DataError, match=re.escape(str(error))):
+            options.pop("y_train", None)
+            alone()
+        return
+    options.pop("y_train", None)
+    np.testing.assert_allclose(alone(), expected.index, **EXACT)
+
+
+# Above 32, 2048 and 131072 numbers there is another level of blocks; one block is 8192 of them.
+@pytest.mark.parametrize("n", [2, 33, 2048, 2049, 9000, 140_000])
+def test_the_index_alone_at_every_depth(rng, n):
+    risk = rng.normal(size=n)
+    death, end = rng.exponential(np.exp(-risk)), rng.exponential(1.0, n)
+    y = Surv(np.minimum(death, end), np.append(True, death[1:] <= end[1:]))
+    if n == 2:
+        y = Surv([1.0, 2.0], [1, 0])
+    expected = concordance(y, risk).index
+    np.testing.assert_allclose(concordance_index(y, risk), expected, **EXACT)
+    rounded = np.round(risk, 1)
+    expected = concordance(y, rounded, y_train=y, tau=1.5).index
+    found = concordance_index_ipcw(y, y, rounded, 1.5)
+    np.testing.assert_allclose(found, expected, **EXACT)
 
 
 def sample(rng, n=80, entry=False):
