@@ -15,6 +15,7 @@ __all__ = [
     "check_increasing",
     "check_probabilities",
     "check_survival",
+    "curves_and_times",
     "right_censored",
     "single_cause",
 ]
@@ -84,24 +85,64 @@ def check_increasing(times: Any) -> np.ndarray:
     return times
 
 
-def check_survival(survival: Any, n: int, times: np.ndarray) -> np.ndarray:
-    """Predicted survival probabilities ``(n, T)`` as float64.
+def curves_and_times(
+    curves: Any, times: Any, n: int, name: str = "survival"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values of every row at times as ``(n, T)``, and the times ``(T,)``.
+
+    Parameters
+    ----------
+    curves : (n, T) array, or DataFrame with times as rows and the n rows as columns
+        As ``predict_survival_function`` returns it. A table whose index are no times, with a row
+        per row of the response, is read like an array.
+    times : (T,) array-like or None
+        None for the times of a DataFrame; else some of them, or those of an array.
+    n : int
+    name : str
+        What the argument is called.
 
     Raises
     ------
     DataError
-        If the shape is wrong, rows are times, or a value is missing or outside of 0 to 1.
+        If times are missing or not those of the table, or the table has other columns.
     """
-    index = survival.index if isinstance(survival, pd.DataFrame) else None
-    survival = np.asarray(survival, dtype=np.float64)
+    if not isinstance(curves, pd.DataFrame):
+        if times is None:
+            raise DataError(
+                f"{name} is an array, and which times it is at is not said; give times=, or the "
+                "DataFrame that predict_survival_function returns."
+            )
+        return np.asarray(curves, dtype=np.float64), check_increasing(times)
+    given = curves.index
+    known = given.to_numpy() if pd.api.types.is_numeric_dtype(given) else np.empty(0)
+    grid = check_increasing(known if times is None else times)
+    by_columns = np.array_equal(curves.columns, grid) and not np.array_equal(known, grid)
+    if np.isin(grid, known).all() and curves.shape[1] == n and not by_columns:
+        chosen = curves if times is None else curves.iloc[given.get_indexer(grid)]
+        return chosen.to_numpy(dtype=np.float64).T, grid
+    if times is None:
+        raise DataError(
+            f"{name} must have one column per row of y, {n}, and a row per time, as "
+            f"predict_survival_function returns it; got shape {curves.shape}."
+        )
+    return curves.to_numpy(dtype=np.float64), grid
+
+
+def check_survival(survival: Any, n: int, times: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted survival probabilities ``(n, T)`` as float64, and their times ``(T,)``.
+
+    Raises
+    ------
+    DataError
+        As :func:`curves_and_times`, if the shape is wrong, rows are times, or a value is missing
+        or outside of 0 to 1.
+    """
+    survival, times = curves_and_times(survival, times, n)
     if survival.ndim == 1 and times.size == 1:
         survival = survival[:, None]
-    # As many rows as times would go unnoticed; a table that names its rows says what they are.
-    turned = survival.shape == (times.size, n) and (
-        n != times.size or (index is not None and n > 1 and np.array_equal(index, times))
-    )
-    if survival.shape != (n, times.size) or turned:
-        repair = " Its rows are times: pass survival.T." if turned else ""
+    if survival.shape != (n, times.size):
+        turned = survival.shape == (times.size, n)
+        repair = " Its rows are times: pass survival.T, or a DataFrame." if turned else ""
         raise DataError(
             f"survival must have one row per row of y and one column per time, ({n}, {times.size}),"
             f" got shape {survival.shape}.{repair}"
@@ -114,7 +155,7 @@ def check_survival(survival: Any, n: int, times: np.ndarray) -> np.ndarray:
             f"survival must be probabilities between 0 and 1; row {row}, column {column} has "
             f"{survival[row, column]:g}. Cumulative hazards H become survival by exp(-H)."
         )
-    return survival
+    return survival, times
 
 
 def check_probabilities(values: Any, name: str, n: int | None = None) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from semistruct._validation import check_sample_weight
-from semistruct.evaluation._checks import check_increasing, check_survival, single_cause
+from semistruct.evaluation._checks import check_survival, single_cause
 from semistruct.exceptions import DataError, SpecificationError
 
 __all__ = ["antolini_concordance"]
@@ -18,7 +18,7 @@ _BLOCK = 1 << 21  # comparisons held at a time
 def antolini_concordance(
     y: Any,
     survival: Any,
-    times: Any,
+    times: Any = None,
     *,
     tau: float | None = None,
     sample_weight: Any = None,
@@ -29,12 +29,13 @@ def antolini_concordance(
     ----------
     y : Surv, structured array or DataFrame
         ``n`` rows of follow-up, delayed entry allowed.
-    survival : (n, T) array-like
-        Predicted probabilities of surviving beyond each time, a row per row of ``y``: of a table
-        with times as rows, pass the transpose.
-    times : (T,) array-like
-        Strictly increasing. Between them a curve stays as it was at the time before, and before the
-        first it is one. The distinct event times of ``y`` lose nothing.
+    survival : (n, T) array-like, or DataFrame
+        Predicted probabilities of surviving beyond each time, a row per row of ``y``; or the table
+        that ``predict_survival_function`` returns, with times as rows.
+    times : (T,) array-like, optional
+        Strictly increasing; of a table by default all of its times. Between them a curve stays as
+        it was at the time before, and before the first it is one. The distinct event times of
+        ``y`` lose nothing.
     tau : float, optional
         Only events up to and including ``tau`` are the first of a pair.
     sample_weight : (n,) array-like, optional
@@ -71,8 +72,7 @@ def antolini_concordance(
     0.6666666666666666
     """
     follow_up = single_cause(y)
-    times = check_increasing(times)
-    curves = check_survival(survival, len(follow_up), times)
+    curves, times = check_survival(survival, len(follow_up), times)
     weights = check_sample_weight(sample_weight, len(follow_up))
     if tau is not None and not tau > 0:
         raise SpecificationError(f"tau must be a positive time, got {tau!r}.")

@@ -8,7 +8,7 @@ import numpy as np
 
 from semistruct._validation import check_sample_weight
 from semistruct.evaluation._censoring import CensoringWeights
-from semistruct.evaluation._checks import check_increasing, right_censored
+from semistruct.evaluation._checks import curves_and_times, right_censored, single_cause
 from semistruct.evaluation.kaplan_meier import kaplan_meier
 from semistruct.exceptions import DataError
 
@@ -16,7 +16,7 @@ __all__ = ["RiskOrder", "check_risk", "cumulative_dynamic_auc", "integrated_auc"
 
 
 def cumulative_dynamic_auc(
-    y_train: Any, y: Any, risk: Any, times: Any, *, sample_weight: Any = None
+    y_train: Any, y: Any, risk: Any, times: Any = None, *, sample_weight: Any = None
 ) -> np.ndarray:
     """Probability that who has the event up to a time has a higher risk than who survives it.
 
@@ -26,10 +26,12 @@ def cumulative_dynamic_auc(
         Follow-up from which the distribution of censoring is estimated, by Kaplan-Meier.
     y : Surv, structured array or DataFrame
         ``n`` rows of right-censored follow-up, on which the risks are judged.
-    risk : (n,) or (n, T) array-like
-        Higher means an earlier event; one column per time if risks change with time.
-    times : (T,) array-like
-        Strictly increasing, before the longest follow-up of ``y`` and ``y_train``.
+    risk : (n,) or (n, T) array-like, or DataFrame
+        Higher means an earlier event; one column per time if risks change with time; or a table
+        with times as rows, as ``predict_cumulative_hazard`` returns it.
+    times : (T,) array-like, optional
+        Strictly increasing, before the longest follow-up of ``y`` and ``y_train``. Of a table some
+        of its times, by default all.
     sample_weight : (n,) array-like, optional
         A pair counts with the product of its weights.
 
@@ -63,9 +65,8 @@ def cumulative_dynamic_auc(
     array([1.    , 0.8333])
     """
     follow_up = right_censored(y, "y")
-    times = check_increasing(times)
     n = len(follow_up)
-    columns = check_risk(risk, n, times.size)
+    columns, times = check_risk(risk, n, times)
     rows = check_sample_weight(sample_weight, n)
     weights = CensoringWeights(y_train, follow_up, times)
     order = RiskOrder(columns[:, 0])
@@ -87,7 +88,7 @@ def cumulative_dynamic_auc(
 
 
 def integrated_auc(
-    y_train: Any, y: Any, risk: Any, times: Any, *, sample_weight: Any = None
+    y_train: Any, y: Any, risk: Any, times: Any = None, *, sample_weight: Any = None
 ) -> float:
     """Mean of :func:`cumulative_dynamic_auc` over times, weighted by when the events happen.
 
@@ -121,15 +122,17 @@ def integrated_auc(
     >>> round(integrated_auc(y, y, [3.0, 1.0, 2.0, 0.5, 0.5], times=[3, 5]), 4)
     0.9167
     """
+    risk, times = check_risk(risk, len(single_cause(y)), times)
     areas = cumulative_dynamic_auc(y_train, y, risk, times, sample_weight=sample_weight)
-    survival = kaplan_meier(y, sample_weight=sample_weight).at(check_increasing(times))
+    survival = kaplan_meier(y, sample_weight=sample_weight).at(times)
     falls = -np.diff(np.concatenate([[1.0], survival]))
     return float(areas @ falls / falls.sum())
 
 
-def check_risk(risk: Any, n: int, n_times: int) -> np.ndarray:
-    """Risks as ``(n, 1)`` or ``(n, T)``."""
-    columns = np.asarray(risk, dtype=np.float64)
+def check_risk(risk: Any, n: int, times: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Risks as ``(n, 1)`` or ``(n, T)``, and the times ``(T,)``."""
+    columns, times = curves_and_times(risk, times, n, "risk")
+    n_times = times.size
     if columns.ndim == 1:
         columns = columns[:, None]
     if columns.ndim != 2 or columns.shape[0] != n or columns.shape[1] not in (1, n_times):
@@ -142,7 +145,7 @@ def check_risk(risk: Any, n: int, n_times: int) -> np.ndarray:
         raise DataError(
             f"risk is missing in {missing.size} row(s), first in row {missing[0]}; drop these rows."
         )
-    return np.asfortranarray(columns)
+    return np.asfortranarray(columns), times
 
 
 class RiskOrder:

@@ -8,7 +8,7 @@ import numpy as np
 
 from semistruct._validation import check_sample_weight
 from semistruct.evaluation._censoring import CensoringWeights
-from semistruct.evaluation._checks import check_increasing, check_survival, right_censored
+from semistruct.evaluation._checks import check_survival, right_censored, single_cause
 from semistruct.exceptions import SpecificationError
 
 __all__ = ["brier_score", "integrated_brier_score", "squared_errors"]
@@ -18,7 +18,7 @@ _RULES = ("trapezoid", "step")
 
 
 def brier_score(
-    y_train: Any, y: Any, survival: Any, times: Any, *, sample_weight: Any = None
+    y_train: Any, y: Any, survival: Any, times: Any = None, *, sample_weight: Any = None
 ) -> np.ndarray:
     """Mean squared error of predicted survival at given times, weighted for censoring.
 
@@ -28,11 +28,12 @@ def brier_score(
         Follow-up from which the distribution of censoring is estimated, by Kaplan-Meier.
     y : Surv, structured array or DataFrame
         ``n`` rows of right-censored follow-up, on which the predictions are judged.
-    survival : (n, T) array-like
-        Predicted probabilities of surviving beyond each time, a row per row of ``y``: of a table
-        with times as rows, pass the transpose.
-    times : (T,) array-like
-        Strictly increasing, up to the longest follow-up of ``y`` and of ``y_train``.
+    survival : (n, T) array-like, or DataFrame
+        Predicted probabilities of surviving beyond each time, a row per row of ``y``; or the table
+        that ``predict_survival_function`` returns, with times as rows.
+    times : (T,) array-like, optional
+        Strictly increasing, up to the longest follow-up of ``y`` and of ``y_train``. Of a table
+        some of its times, by default all: ``survival.loc[:t]`` has those up to ``t``.
     sample_weight : (n,) array-like, optional
         Weights of the rows of ``y`` in the mean.
 
@@ -67,8 +68,7 @@ def brier_score(
     array([0.105 , 0.0775])
     """
     follow_up = right_censored(y, "y")
-    times = check_increasing(times)
-    survival = check_survival(survival, len(follow_up), times)
+    survival, times = check_survival(survival, len(follow_up), times)
     rows = check_sample_weight(sample_weight, len(follow_up))
     weights = CensoringWeights(y_train, follow_up, times)
     return (
@@ -125,7 +125,7 @@ def integrated_brier_score(
     y_train: Any,
     y: Any,
     survival: Any,
-    times: Any,
+    times: Any = None,
     *,
     rule: str = "trapezoid",
     sample_weight: Any = None,
@@ -166,7 +166,7 @@ def integrated_brier_score(
     """
     if rule not in _RULES:
         raise SpecificationError(f"rule must be one of {', '.join(_RULES)}, got {rule!r}.")
-    times = check_increasing(times)
+    survival, times = check_survival(survival, len(single_cause(y)), times)
     if times.size < 2:
         raise SpecificationError(
             f"a score is integrated over two times or more, got only {times[0]:g}; "

@@ -112,10 +112,11 @@ S = np.full((4, 2), 0.5)
 MISUSE = {
     "shape": (lambda: brier_score(Y, Y, S[:3], [1, 2]), r"\(4, 2\), got shape \(3, 2\)"),
     "turned": (lambda: brier_score(Y, Y, S.T, [1, 2]), r"shape \(2, 4\)\. .* pass survival\.T"),
-    "turned_square": (
-        lambda: brier_score(Y, Y, pd.DataFrame(0.5, [1, 2, 3, 4], range(4)), [1, 2, 3, 4]),
-        r"rows are times: pass survival\.T",
+    "turned_table": (
+        lambda: brier_score(Y, Y, pd.DataFrame(0.5, [1, 2], range(3))),
+        r"one column per row of y, 4, and a row per time.*\(2, 3\)",
     ),
+    "which_times": (lambda: brier_score(Y, Y, S), r"give times=, or the DataFrame"),
     "range": (lambda: brier_score(Y, Y, S * 3, [1, 2]), "row 0, column 0 has 1.5"),
     "nan": (lambda: brier_score(Y, Y, S * np.nan, [1, 2]), "column 0 has nan"),
     "order": (lambda: brier_score(Y, Y, S, [2, 1]), "2 is followed by 1"),
@@ -151,3 +152,27 @@ def test_integrals_that_do_not_exist():
         integrated_brier_score(Y, Y, S, [1, 2], rule="simpson")
     with pytest.raises(SpecificationError, match="two times or more"):
         integrated_brier_score(Y, Y, S[:, :1], [1])
+
+
+def test_tables_of_curves_are_read_as_they_are(rng):
+    n = 7
+    y = Surv(np.arange(1.0, n + 1), rng.random(n) < 0.6)
+    times = [1.5, 2.5, 4.0]
+    survival = np.sort(rng.random((n, 3)))[:, ::-1]
+    assert np.unique(survival).size == 3 * n
+    table = pd.DataFrame(survival.T, pd.Index(times, name="time"), [f"row {i}" for i in range(n)])
+    expected = brier_score(y, y, survival, times)
+    np.testing.assert_array_equal(brier_score(y, y, table), expected)
+    np.testing.assert_array_equal(brier_score(y, y, table, times[1:]), expected[1:])
+    np.testing.assert_array_equal(brier_score(y, y, table.loc[:3]), expected[:2])
+    np.testing.assert_array_equal(brier_score(y, y, table.T, times), expected)
+    mean = integrated_brier_score(y, y, survival, times)
+    assert integrated_brier_score(y, y, table) == mean
+    # As many times as rows: the index says which is which.
+    grid = np.arange(1.0, n + 1)
+    square = np.sort(rng.random((n, n)))[:, ::-1]
+    expected = brier_score(y, y, square, grid)
+    np.testing.assert_array_equal(brier_score(y, y, pd.DataFrame(square.T, grid)), expected)
+    np.testing.assert_array_equal(
+        brier_score(y, y, pd.DataFrame(square, columns=grid), grid), expected
+    )
