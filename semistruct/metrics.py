@@ -12,8 +12,20 @@ from __future__ import annotations
 from semistruct.estimators.comparing.measures import Scorer, scorer
 from semistruct.evaluation.antolini import antolini_concordance
 from semistruct.evaluation.auc import cumulative_dynamic_auc, integrated_auc
+from semistruct.evaluation.bootstrap import BootstrapInterval, bootstrap_interval
 from semistruct.evaluation.brier import brier_score, integrated_brier_score
 from semistruct.evaluation.calibration import DCalibration, d_calibration, pit_values
+from semistruct.evaluation.calibration_curve import (
+    CalibrationCurve,
+    calibration_curve,
+    integrated_calibration_index,
+)
+from semistruct.evaluation.competing import (
+    incidence_auc,
+    incidence_brier_score,
+    incidence_concordance,
+    integrated_incidence_brier_score,
+)
 from semistruct.evaluation.concordance import (
     Concordance,
     concordance,
@@ -31,12 +43,16 @@ from semistruct.evaluation.scores import (
 )
 
 __all__ = [
+    "BootstrapInterval",
+    "CalibrationCurve",
     "Concordance",
     "DCalibration",
     "KaplanMeier",
     "Scorer",
     "antolini_concordance",
+    "bootstrap_interval",
     "brier_score",
+    "calibration_curve",
     "censoring_kaplan_meier",
     "concordance",
     "concordance_index",
@@ -46,8 +62,13 @@ __all__ = [
     "cumulative_dynamic_auc",
     "d_calibration",
     "dawid_sebastiani",
+    "incidence_auc",
+    "incidence_brier_score",
+    "incidence_concordance",
     "integrated_auc",
     "integrated_brier_score",
+    "integrated_calibration_index",
+    "integrated_incidence_brier_score",
     "interval_score",
     "kaplan_meier",
     "log_score",

@@ -128,7 +128,9 @@ def curves_and_times(
     return curves.to_numpy(dtype=np.float64), grid
 
 
-def check_survival(survival: Any, n: int, times: Any) -> tuple[np.ndarray, np.ndarray]:
+def check_survival(
+    survival: Any, n: int, times: Any, name: str = "survival"
+) -> tuple[np.ndarray, np.ndarray]:
     """Predicted survival probabilities ``(n, T)`` as float64, and their times ``(T,)``.
 
     Raises
@@ -137,14 +139,14 @@ def check_survival(survival: Any, n: int, times: Any) -> tuple[np.ndarray, np.nd
         As :func:`curves_and_times`, if the shape is wrong, rows are times, or a value is missing
         or outside of 0 to 1.
     """
-    survival, times = curves_and_times(survival, times, n)
+    survival, times = curves_and_times(survival, times, n, name)
     if survival.ndim == 1 and times.size == 1:
         survival = survival[:, None]
     if survival.shape != (n, times.size):
         turned = survival.shape == (times.size, n)
-        repair = " Its rows are times: pass survival.T, or a DataFrame." if turned else ""
+        repair = f" Its rows are times: pass {name}.T, or a DataFrame." if turned else ""
         raise DataError(
-            f"survival must have one row per row of y and one column per time, ({n}, {times.size}),"
+            f"{name} must have one row per row of y and one column per time, ({n}, {times.size}),"
             f" got shape {survival.shape}.{repair}"
         )
     # A missing value makes both extremes missing.
@@ -152,7 +154,7 @@ def check_survival(survival: Any, n: int, times: Any) -> tuple[np.ndarray, np.nd
         bad = np.argwhere(~((survival >= -_ROUNDING) & (survival <= 1 + _ROUNDING)))
         row, column = (int(k) for k in bad[0])
         raise DataError(
-            f"survival must be probabilities between 0 and 1; row {row}, column {column} has "
+            f"{name} must be probabilities between 0 and 1; row {row}, column {column} has "
             f"{survival[row, column]:g}. Cumulative hazards H become survival by exp(-H)."
         )
     return survival, times
