@@ -26,7 +26,8 @@ from semistruct.terms import (
     TermList,
     resolve_columns,
 )
-from semistruct.terms.training_block import training_block
+from semistruct.terms.binning import Bins
+from semistruct.terms.training_block import training_basis, training_block
 
 __all__ = ["Design", "Penalty", "aliased_columns", "build_design", "design_with_block"]
 
@@ -148,6 +149,7 @@ def design_with_block(
     *,
     intercept: bool = True,
     make_block: bool = True,
+    bins: Bins | None = None,
 ) -> tuple[Design, DesignBlock | None]:
     """Learn the structured design of one parameter from the training rows, and evaluate it.
 
@@ -167,6 +169,9 @@ def design_with_block(
         coded and constant columns dropped as beside an intercept, which then is left out.
     make_block : bool
         Whether the design of the rows is wanted; if not, None stands for it.
+    bins : Bins, optional
+        Bins of the columns of ``frame``, at whose values curves are learned and evaluated. They
+        are not used where rows have no weight.
 
     Returns
     -------
@@ -213,8 +218,9 @@ def design_with_block(
         bases.append(basis)
         if basis.names:
             blocks.append(basis.block(X))
+    bins = bins if len(counted) == len(frame) else None
     curves = [
-        term.build(counted)
+        training_basis(term, counted, bins)
         for term in terms.structured
         if isinstance(term, Term) and not isinstance(term, Parametric)
     ]
@@ -223,7 +229,7 @@ def design_with_block(
         return design, None
     if len(counted) < len(frame):
         return design, design.block(frame)
-    blocks += [training_block(basis, frame) for basis in curves if basis.names]
+    blocks += [training_block(basis, frame, bins) for basis in curves if basis.names]
     if not blocks:
         return design, DenseBlock(np.zeros((len(frame), 0)))
     return design, StackedBlock(blocks)  # type: ignore[arg-type]

@@ -33,6 +33,7 @@ from semistruct.fitting.structured import StructuredProblem, fit_structured
 from semistruct.modality_dropout import DropRates, check_drop_rates
 from semistruct.objectives import RepresentationObjective
 from semistruct.objectives.bound import bind_objectives, checked_objectives
+from semistruct.terms.binning import Bins, is_large
 
 __all__ = ["FitOptions", "fit_model"]
 
@@ -171,6 +172,7 @@ def fit_model(
     if expanded is not None:
         rows, unit = expanded.frame, expanded.unit
         sample_weight = sample_weight[unit]
+    bins = Bins() if is_large(len(rows)) else None
     built = [
         design_with_block(
             terms,
@@ -178,6 +180,7 @@ def fit_model(
             sample_weight,
             intercept=family.has_intercept,
             make_block=expanded is None,
+            bins=bins,
         )
         for terms in specification.terms
     ]

@@ -206,6 +206,13 @@ class Likelihood:
             adjoint[:, k] = np.einsum("nkl,nkl->n", q, slope)
         return moves @ self.gradient(adjoint)
 
+    def dispersion_shift(self, eta: np.ndarray, degrees: float, quadratic: float) -> float | None:
+        """The solution of :func:`~semistruct.fitting.newton.solve_dispersion`, where it is known.
+
+        None where it has to be searched for.
+        """
+        return None
+
     def _row_scale(self, eta: np.ndarray, kind: CurvatureKind, apart: int | None) -> float:
         w = np.array(self.curvature(eta, kind).w)  # type: ignore[attr-defined]
         if apart is not None:

@@ -241,6 +241,9 @@ def solve_dispersion(
     half = 0.5 * at.power
     available = float(likelihood.weight.sum())
     degrees = min(degrees, available * (1 - 1e-6))
+    known = likelihood.dispersion_shift(eta, degrees, quadratic)
+    if known is not None:
+        return max(known, floor)
     shifted = eta.copy()
     low, high, shift = -np.inf, np.inf, 0.0
     for _ in range(max_iter):

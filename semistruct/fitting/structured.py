@@ -200,8 +200,8 @@ def _fit(
     engine = Engine.of(problem)
     sp, free = engine.first_smoothing(None if start is None else start.smoothing, smoothing)
     beta = engine.start if start is None else start.beta.copy()
-    point = engine.at(beta, sp)
     if start is None and smoothing is None and free.any():
+        point = engine.quick.at(beta, sp)
         first = start_smoothing(engine.penalties, point.H, engine.likelihood.n)
         sp = np.where(free, first * engine.variance(beta), sp)
     targets = df_targets(problem) if smoothing is None else ()
@@ -284,9 +284,11 @@ def _report(
         eta = quick.eta(point.beta)
         eta[:, at.parameter] += solve_dispersion(quick, eta, degrees=0.0, floor=floor)
         loglik = quick.loglik(eta)
-    eta = np.array(problem.offset, dtype=float)
-    for k, (block, columns) in enumerate(zip(problem.blocks, likelihood.slices, strict=True)):
-        eta[:, k] += block.matvec(point.beta[columns])
+    eta = point.eta
+    if len(eta) < len(problem.y):  # rows of weight zero have predictors, too
+        eta = np.array(problem.offset, dtype=float)
+        for k, (block, columns) in enumerate(zip(problem.blocks, likelihood.slices, strict=True)):
+            eta[:, k] += block.matvec(point.beta[columns])
     variance = engine.variance(point.beta)
     sp = settled.lam * variance
     none_free = np.zeros(len(engine.penalties), dtype=bool)
@@ -334,17 +336,10 @@ def _warn(engine: Engine, problem: StructuredProblem, settled: Settled, fit: Str
             stacklevel=5,
         )
         return
-    step = point.step()
-    moves = np.abs(engine.likelihood.direction(step)).max(axis=0, initial=0.0)
-    # In large units rounding moves a predictor by a small share of its range, which means nothing.
-    moves = moves / np.maximum(1.0, _ROUNDING * np.ptp(fit.eta, axis=0))
-    endless = settled.newton.decrement < 1e-4 or problem.family.separates(
-        point.eta, engine.likelihood.y
-    )
-    if moves.max(initial=0.0) > _DIVERGING and endless:
-        k = int(moves.argmax())
+    k = _diverging(engine, problem, settled, fit)
+    if k is not None:
         columns = engine.likelihood.slices[k]
-        z = np.abs(step[columns]) / np.sqrt(np.diag(settled.V)[columns])
+        z = np.abs(point.step()[columns]) / np.sqrt(np.diag(settled.V)[columns])
         worst = names[columns.start + int(z.argmax())]
         warnings.warn(
             f"the predictor of {problem.family.param_names[k]!r} diverges: the likelihood has no "
@@ -369,3 +364,21 @@ def _warn(engine: Engine, problem: StructuredProblem, settled: Settled, fit: Str
             DataWarning,
             stacklevel=5,
         )
+
+
+def _diverging(
+    engine: Engine, problem: StructuredProblem, settled: Settled, fit: StructuredFit
+) -> int | None:
+    """The parameter whose predictor still moves at no gain in likelihood, if there is one."""
+    if engine.quick is not engine:  # least squares have their minimum at finite coefficients
+        return None
+    point = settled.point
+    moves = np.abs(engine.likelihood.direction(point.step())).max(axis=0, initial=0.0)
+    # In large units rounding moves a predictor by a small share of its range, which means nothing.
+    moves = moves / np.maximum(1.0, _ROUNDING * np.ptp(fit.eta, axis=0))
+    if not moves.max(initial=0.0) > _DIVERGING:
+        return None
+    endless = settled.newton.decrement < 1e-4 or problem.family.separates(
+        point.eta, engine.likelihood.y
+    )
+    return int(moves.argmax()) if endless else None

@@ -13,6 +13,7 @@ from semistruct._registry import lookup
 from semistruct.exceptions import DataError, SpecificationError
 from semistruct.terms._tokens import quote_name
 from semistruct.terms.base import Term
+from semistruct.terms.binning import Bins
 from semistruct.terms.reading import group_levels, numeric_column
 from semistruct.terms.smooth_base import check_lam
 from semistruct.terms.smooth_basis import (
@@ -122,7 +123,7 @@ class FactorSmooth(Term):
                 pieces.append(f"{name}={getattr(self, name)!r}")
         return f"s({', '.join(pieces)})"
 
-    def build(self, frame: pd.DataFrame) -> SmoothBasis:
+    def build(self, frame: pd.DataFrame, bins: Bins | None = None) -> SmoothBasis:
         name, group = self.variables
         if not len(frame):
             raise DataError(f"{self.label} cannot be learned from a table without rows.")
@@ -145,7 +146,8 @@ class FactorSmooth(Term):
                 "needs one."
             )
         single = (raw.penalties[0], *null_penalties(raw, x))
-        largest = column_summary(raw, x)[1]
+        own = None if bins is None else bins.column(name, x[:, 0])
+        largest = column_summary(raw, x, own)[1]
         scales = tuple(float(np.abs(S).sum(axis=0).max() / largest**2) for S in single)
         lam = self.lam or (None,) * len(single)
         if len(lam) != len(single):

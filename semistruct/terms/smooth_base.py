@@ -13,6 +13,7 @@ import pandas as pd
 from semistruct.exceptions import DataError, SpecificationError
 from semistruct.terms._tokens import quote_name
 from semistruct.terms.base import Term
+from semistruct.terms.binning import Bins
 from semistruct.terms.nesting import shared_columns
 from semistruct.terms.reading import (
     group_levels,
@@ -137,8 +138,11 @@ class SmoothTerm(Term, ABC):
     def learn(self, x: np.ndarray) -> RawSmooth:
         """The raw basis from the training values ``(n, d)``, finite and not constant."""
 
-    def build(self, frame: pd.DataFrame) -> SmoothBasis:
-        """Learn knots, penalty scaling and constraint from the training rows."""
+    def build(self, frame: pd.DataFrame, bins: Bins | None = None) -> SmoothBasis:
+        """Learn knots, penalty scaling and constraint from the training rows.
+
+        With ``bins`` of these rows, a curve of one variable is constrained at their values.
+        """
         if len(frame) == 0:
             raise DataError(f"{self.label} cannot be learned from a table without rows.")
         x = numeric_columns(frame, self.variables, self.label)
@@ -170,6 +174,7 @@ class SmoothTerm(Term, ABC):
             select=select,
             lam=lam,
             extrapolate=self.extrapolate,
+            bins=bins.column(self.variables[0], x[:, 0]) if bins and x.shape[1] == 1 else None,
         )
         if not self.scaled:
             basis = basis.unscaled()

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from semistruct.exceptions import SpecificationError
 from semistruct.terms._factored import Matrix, chunks
 from semistruct.terms.base import Basis, TermKind
-from semistruct.terms.binning import training_values
+from semistruct.terms.binning import Binned
 from semistruct.terms.blocks import (
     ConstrainedBlock,
     DenseBlock,
@@ -143,11 +143,14 @@ class SmoothBasis(Basis):
     inequalities: np.ndarray | None = field(default=None, repr=False)
     kind: TermKind = "smooth"
 
-    def design(self, frame: pd.DataFrame) -> FactoredBlock:
-        """Row-wise design of new rows; rows of equal values are evaluated once."""
+    def design(self, frame: pd.DataFrame, bins: Binned | None = None) -> FactoredBlock:
+        """Row-wise design of new rows; rows of equal values are evaluated once.
+
+        With ``bins`` of the one variable, the rows are taken to have the values of their bins.
+        """
         by = self.by.by
         names = self.variables if by is None else self.variables[:-1]
-        x = numeric_columns(frame, names, self.label)
+        x = numeric_columns(frame, names, self.label) if bins is None else bins.values[:, None]
         if self.extrapolate == "constant":
             x = np.clip(x, self.raw.support[:, 0], self.raw.support[:, 1])
         codes = scale = None
@@ -155,8 +158,14 @@ class SmoothBasis(Basis):
             codes = curve_codes(frame, self.by, self.label)
         elif by is not None:
             scale = numeric_column(frame, by, self.label)
-        shared = _shared_rows(x, codes)
-        if shared is None:
+        if bins is not None:
+            index = bins.index
+            if codes is not None:
+                groups = int(codes.max(initial=0)) + 1
+                index, cells = pd.factorize(index * groups + codes)
+                x, codes = x[cells // groups], cells % groups
+            block: FactoredBlock = IndexedBlock(self._block(x, codes), index)
+        elif (shared := _shared_rows(x, codes)) is None:
             block = self._block(x, codes)
         else:
             index, first = shared
@@ -253,6 +262,7 @@ def prepare(
     select: bool,
     lam: tuple[float | None, ...],
     extrapolate: Extrapolate,
+    bins: Binned | None = None,
 ) -> SmoothBasis:
     """Scale the penalties, absorb the sum-to-zero constraint, and repeat for the curves.
 
@@ -266,6 +276,8 @@ def prepare(
     by : Curves
     constrained : bool
         Whether the constraint is needed.
+    bins : Binned, optional
+        The curve sums to zero at the values of the bins instead of at those of the rows.
     select : bool
         Whether there is a last penalty for what the others do not see, the squared length of its
         coefficients (Marra and Wood 2011, section 2.1).
@@ -280,7 +292,7 @@ def prepare(
     Marra, G. and Wood, S. N. (2011). Practical variable selection for generalized additive models.
     *Computational Statistics and Data Analysis* 55, 2372-2387.
     """
-    means, largest = column_summary(raw, x)
+    means, largest = column_summary(raw, x, bins)
     Z = absorb_constraint(means) if constrained else np.eye(raw.dim)
     scales = tuple(float(np.abs(S).sum(axis=0).max() / largest**2) for S in raw.penalties)
     single = []
@@ -326,20 +338,21 @@ def _place(S: np.ndarray, curve: int, n_curves: int) -> np.ndarray:
     return total
 
 
-def column_summary(raw: RawSmooth, x: np.ndarray) -> tuple[np.ndarray, float]:
+def column_summary(
+    raw: RawSmooth, x: np.ndarray, bins: Binned | None = None
+) -> tuple[np.ndarray, float]:
     """Column means of the raw basis and its largest absolute row sum, in chunks of rows."""
     total = np.zeros(raw.dim)
     largest = 0.0
-    if x.shape[1] == 1:
-        x = training_values(x[:, 0])[:, None]
-    shared = _shared_rows(x, None)
     counts = None
-    if shared is not None:
+    if bins is not None:
+        x, counts = bins.values[:, None], bins.counts
+    elif (shared := _shared_rows(x, None)) is not None:
         index, first = shared
-        x, counts = x[first], np.bincount(index).astype(float)
+        x, counts = x[first], np.bincount(index)
     for rows in chunks(len(x), raw.dim):
         X = raw.evaluate(x[rows])
-        total += X.sum(axis=0) if counts is None else X.T @ counts[rows]
+        total += X.sum(axis=0) if counts is None else X.T @ counts[rows].astype(float)
         largest = max(largest, float(np.abs(X).sum(axis=1).max()))
     return total / (len(x) if counts is None else counts.sum()), largest
 
