@@ -1,3 +1,4 @@
+# Longer than 400 lines because what a design learns and which columns it drops are one decision.
 """The structured design of one distribution parameter: learned bases side by side."""
 
 from __future__ import annotations

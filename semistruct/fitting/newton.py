@@ -96,14 +96,20 @@ class NewtonResult:
     converged: bool
 
 
-def evaluate(likelihood: Likelihood, beta: np.ndarray, S_lam: np.ndarray) -> Point:
-    """Likelihood, gradient, curvature and its factor at ``beta``."""
-    eta = likelihood.eta(beta)
+def evaluate(
+    likelihood: Likelihood,
+    beta: np.ndarray,
+    S_lam: np.ndarray,
+    eta: np.ndarray | None = None,
+    loglik: float | None = None,
+) -> Point:
+    """Likelihood, gradient, curvature and its factor at ``beta``; some may be known already."""
+    eta = likelihood.eta(beta) if eta is None else eta
     gradient = likelihood.gradient(likelihood.score(eta))
     if likelihood.dispersion is not None:
         gradient[likelihood.dispersion.column] = 0.0
     H = likelihood.information(eta, "observed")
-    loglik = likelihood.loglik(eta)
+    loglik = likelihood.loglik(eta) if loglik is None else loglik
     if np.isfinite(H).all():
         factor = penalised_cholesky(H + S_lam)
         point = Point(beta, eta, loglik, gradient, H, S_lam, factor, "observed")
@@ -192,11 +198,12 @@ def _halved_step(likelihood: Likelihood, point: Point, direction: np.ndarray) ->
     size = 1.0
     for _ in range(_HALVINGS):
         beta = point.beta + size * direction
-        loglik = likelihood.loglik(likelihood.eta(beta))
+        eta = likelihood.eta(beta)
+        loglik = likelihood.loglik(eta)
         after = loglik - 0.5 * float(beta @ point.S_lam @ beta)
         enough = before + _SHARE * size * promise - slack if np.isfinite(before) else -np.inf
         if np.isfinite(after) and after >= enough:
-            return evaluate(likelihood, beta, point.S_lam)
+            return evaluate(likelihood, beta, point.S_lam, eta, loglik)
         size *= 0.5
     return None
 

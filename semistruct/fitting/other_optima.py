@@ -71,11 +71,7 @@ def better_elsewhere(
         seen = (stretch > 0).all(axis=1)
         grid, stretch = grid[seen], stretch[seen]
         gain = 0.5 * ((1 / stretch - 1) @ share - np.log(stretch).sum(axis=1))
-        here = penalties.determinant(lam).logdet
-        for i, log_lam in enumerate(grid):
-            trial = lam.copy()
-            trial[j] = np.exp(log_lam)
-            gain[i] += 0.5 * (penalties.determinant(trial).logdet - here)
+        gain += 0.5 * penalties.logdet_profile(lam, j, np.exp(grid))
         inner = np.r_[False, (gain[1:-1] >= gain[:-2]) & (gain[1:-1] >= gain[2:]), False]
         for i in np.flatnonzero(inner).tolist():
             if gain[i] > best and abs(grid[i] - np.log(lam[j])) > 2 * _STEP:

@@ -101,6 +101,19 @@ class PenaltySystem:
             traces[members] = found.traces
         return PenaltyDeterminant(logdet, traces, rank)
 
+    def logdet_profile(self, lam: np.ndarray, j: int, values: np.ndarray) -> np.ndarray:
+        """Change of ``log |S_lam|_+`` when ``lam_j`` becomes each of ``values`` ``(m,)``."""
+        group = next(group for group in self.groups if j in group.members)
+        if len(group.members) == 1:
+            return group.total.basis.shape[1] * np.log(values / lam[j])
+        trial = lam[list(group.members)]
+        here = group.total.at(trial).logdet
+        changes = np.empty(len(values))
+        for i, value in enumerate(values):
+            trial[group.members.index(j)] = value
+            changes[i] = group.total.at(trial).logdet - here
+        return changes
+
     def apply(self, j: int, v: np.ndarray) -> np.ndarray:
         """``S_j v`` placed among zeros, ``(P,)``."""
         product = np.zeros(self.size)

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import scipy.sparse as sp
 
+from semistruct.terms._row_pairs import RowPairs
+
 __all__ = ["Factored", "WeightSums", "chunks", "cross", "sum_by_index"]
 
 # An ndarray or a scipy csr_array; scipy has no stubs to say so.
@@ -159,11 +161,16 @@ class WeightSums:
 
 
 def cross(
-    a: Factored, b: Factored, weights: np.ndarray, sums: WeightSums | None = None
+    a: Factored,
+    b: Factored,
+    weights: np.ndarray,
+    sums: WeightSums | None = None,
+    pairs: RowPairs | None = None,
 ) -> np.ndarray:
     """``A.T @ diag(weights) @ B`` as a dense ``(p_a, p_b)`` array.
 
-    ``sums`` are those of the weights, for several products with the same weights.
+    ``sums`` are those of the weights, for several products with the same weights; ``pairs`` are
+    kept for products with other weights.
     """
     w = np.asarray(weights, dtype=float)
     for scale in (a.scale, b.scale):
@@ -171,9 +178,12 @@ def cross(
             w = w * scale
     if sums is None or w is not sums.weights:
         sums = WeightSums(w)
-    if a.index is None and b.index is None and _denser_is_faster(a, b):
-        return _chunked_cross(a, b, w)
-    core = _core(a, b, sums)
+    core: Matrix = None
+    if a.index is None and b.index is None:
+        core = None if pairs is None else pairs.product(a.M, b.M, w)
+        if core is None and _denser_is_faster(a, b):
+            return _chunked_cross(a, b, w)
+    core = _core(a, b, sums) if core is None else core
     if b.T is not None:
         core = core @ b.T
     if a.T is not None:
@@ -225,14 +235,24 @@ def _core(a: Factored, b: Factored, sums: WeightSums) -> Matrix:
         table = sums.table(a.index, u, b.index, v)
     else:
         table = sp.coo_array((w, (a.index, b.index)), shape=(u, v)).tocsr()
-    # The smaller side first keeps the intermediate product small.
-    if a.M.shape[1] * v <= b.M.shape[1] * u:
-        return (a.M.T @ table) @ b.M
-    return a.M.T @ (table @ b.M)
+    if not sp.issparse(table) and not table.flags.c_contiguous:
+        return _between(b.M, table.T, a.M).T
+    return _between(a.M, table, b.M)
+
+
+def _between(A: Matrix, table: Matrix, B: Matrix) -> Matrix:
+    """``A.T @ table @ B``; a dense table, in rows, is read once and never copied."""
+    if sp.issparse(table) and A.shape[1] * table.shape[1] > B.shape[1] * table.shape[0]:
+        return A.T @ (table @ B)
+    return (A.T @ table) @ B
 
 
 def _weighted_product(A: Matrix, B: Matrix, w: np.ndarray) -> Matrix:
     """``A.T @ diag(w) @ B``."""
+    if A.shape[1] == 1 and not sp.issparse(A):
+        return (B.T @ (w * A[:, 0]))[None, :]
+    if B.shape[1] == 1 and not sp.issparse(B):
+        return (A.T @ (w * B[:, 0]))[:, None]
     if sp.issparse(A):
         if sp.issparse(B):
             weighted = sp.csr_array(

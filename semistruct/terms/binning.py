@@ -100,6 +100,7 @@ def collect(x: np.ndarray) -> Binned | None:
     if used.size < count.size:
         code = (np.cumsum(count > 0) - 1)[code]
     values = np.clip(total[used] / count[used], low, high)
+    code.setflags(write=False)  # so that all blocks share this array itself
     return Binned(code, values, count[used])
 
 

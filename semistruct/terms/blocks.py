@@ -23,6 +23,7 @@ from semistruct.terms._factored import (
     cross,
     sum_by_index,
 )
+from semistruct.terms._row_pairs import RowPairs
 from semistruct.terms.base import DesignBlock
 
 __all__ = [
@@ -53,6 +54,7 @@ class FactoredBlock(DesignBlock):
 
     parts: tuple[Factored, ...]
     slices: tuple[slice, ...] = field(init=False)
+    pairs: RowPairs = field(default_factory=RowPairs, init=False)
 
     def __post_init__(self) -> None:
         ends = np.cumsum([0, *(part.p for part in self.parts)]).tolist()
@@ -107,7 +109,7 @@ class FactoredBlock(DesignBlock):
         sums = WeightSums(weights)
         for a, rows in zip(self.parts, self.slices, strict=True):
             for b, columns in zip(other.parts, other.slices, strict=True):
-                total[rows, columns] = cross(a, b, weights, sums)
+                total[rows, columns] = cross(a, b, weights, sums, self.pairs)
         return total
 
     def take(self, rows: np.ndarray) -> FactoredBlock:
@@ -134,13 +136,21 @@ class FactoredBlock(DesignBlock):
         pairs = [(a, b) for a in mine for b in others]
         if any(a.index is not b.index and len(a.X) * len(b.X) > limit for a, b in pairs):
             return None
+        if other is self:  # the tables of (a, b) and of (b, a) are one
+            M = M + M.T
+            pairs = [(a, b) for i, a in enumerate(mine) for b in mine[i:]]
         total = np.zeros(n)
         for a, b in pairs:
             left = a.X @ M[np.ix_(a.columns, b.columns)]
             if a.index is b.index:
-                total += np.einsum("ij,ij->i", left, b.X)[a.index]
+                own = np.einsum("ij,ij->i", left, b.X)
+                total += (0.5 * own if other is self else own)[a.index]
+            elif len(a.X) == 1:
+                total += (b.X @ left[0])[b.index]
+            elif len(b.X) == 1:
+                total += (left @ b.X[0])[a.index]
             else:
-                total += (left @ b.X.T)[a.index, b.index]
+                total += (left @ b.X.T).take(a.index * len(b.X) + b.index)
         return total
 
     def __repr__(self) -> str:
@@ -284,10 +294,10 @@ def _own_gram(block: FactoredBlock, weights: np.ndarray) -> np.ndarray:
     total = np.empty((p, p))
     sums = WeightSums(weights)
     for i, (a, rows) in enumerate(zip(block.parts, block.slices, strict=True)):
-        own = cross(a, a, weights, sums)
+        own = cross(a, a, weights, sums, block.pairs)
         total[rows, rows] = (own + own.T) * 0.5
         for b, columns in zip(block.parts[i + 1 :], block.slices[i + 1 :], strict=True):
-            total[rows, columns] = cross(a, b, weights, sums)
+            total[rows, columns] = cross(a, b, weights, sums, block.pairs)
             total[columns, rows] = total[rows, columns].T
     return total
 

@@ -135,3 +135,23 @@ def test_penalties_are_placed_and_grouped():
     U = system.null_basis()
     assert U.shape == (6, 3)
     np.testing.assert_allclose(matrix @ U, 0, atol=1e-12)
+
+
+def test_profile_of_the_determinant():
+    rng = np.random.default_rng(0)
+    roots = [rng.normal(size=(3, 5)) for _ in range(2)]
+    system = PenaltySystem.build(
+        7,
+        [
+            PlacedPenalty("alone", slice(0, 2), np.eye(2)),
+            *(PlacedPenalty("together", slice(2, 7), root.T @ root) for root in roots),
+        ],
+    )
+    lam, values = np.array([0.3, 2.0, 5.0]), np.array([1e-3, 1.0, 50.0])
+    here = system.determinant(lam).logdet
+    for j in range(3):
+        expected = [
+            system.determinant(np.where(np.arange(3) == j, value, lam)).logdet - here
+            for value in values
+        ]
+        np.testing.assert_allclose(system.logdet_profile(lam, j, values), expected, atol=1e-10)

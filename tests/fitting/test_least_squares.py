@@ -10,6 +10,7 @@ from _fits import make_problem
 from semistruct.families import Gamma, Normal
 from semistruct.fitting.engine import Engine
 from semistruct.fitting.least_squares import condensed
+from semistruct.fitting.newton import solve_dispersion
 
 N = 400
 
@@ -59,3 +60,16 @@ def test_other_likelihoods_are_left_alone():
     assert condensed(likelihood_of(family=Normal(loc_link="log"))) is None
     assert condensed(likelihood_of({"loc": "x", "scale": "x"})) is None
     assert condensed(likelihood_of(n=40)) is None
+
+
+def test_dispersion_in_closed_form_is_the_root_that_a_search_finds():
+    every = likelihood_of()
+    few = condensed(every)
+    beta = np.random.default_rng(2).normal(size=every.size)
+    for degrees, quadratic in ((0.0, 0.0), (7.5, 0.0), (7.5, 300.0)):
+        found = [
+            solve_dispersion(own, own.eta(beta), degrees=degrees, quadratic=quadratic)
+            for own in (every, few)
+        ]
+        assert abs(found[0]) > 0.1
+        assert found[1] == pytest.approx(found[0], abs=1e-8)

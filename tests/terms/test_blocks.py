@@ -195,3 +195,32 @@ def test_wrong_shapes(make, match):
 
 def test_a_factored_block_is_what_take_returns():
     assert type(DenseBlock(np.ones((2, 1))).take(np.array([1]))) is FactoredBlock
+
+
+def test_products_of_rows_are_kept_for_other_weights():
+    """The second cross-product is made from the kept products of the first pair of designs."""
+    rng = np.random.default_rng(0)
+    n = 200
+    starts = rng.integers(0, 5, n)
+    width = np.arange(4)
+    banded = [
+        SparseBlock(
+            sp.csr_array(
+                (rng.normal(size=4 * n), (starts[:, None] + width).ravel(), np.arange(n + 1) * 4),
+                shape=(n, 8),
+            )
+        )
+        for _ in range(2)
+    ]
+    curve = ConstrainedBlock(banded[1], rng.normal(size=(8, 7)))
+    block = StackedBlock([DenseBlock(np.ones((n, 1))), banded[0], curve])
+    X = block.dense()
+    for _ in range(3):
+        w = rng.normal(size=n)
+        np.testing.assert_allclose(block.gram(w), X.T @ (w[:, None] * X), **ROUNDING)
+        np.testing.assert_allclose(
+            block.gram(w, curve), X.T @ (w[:, None] * curve.dense()), **ROUNDING
+        )
+    kept = [known for known in block.pairs._known.values() if known[2] is not None]
+    assert len(kept) == 3  # sparse with sparse; those with the other block are among them
+    assert not pickle.loads(pickle.dumps(block)).pairs._known
