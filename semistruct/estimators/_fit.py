@@ -269,4 +269,10 @@ def fit_model(
 
 
 def _variables(specification: Specification, frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[[name for name in specification.variables if name in frame.columns]]
+    names = [name for name in specification.variables if name in frame.columns]
+    if names:
+        first = int(np.argmax(frame.columns == names[0]))
+        if list(frame.columns[first : first + len(names)]) == names:
+            # Neighbouring columns are copied as they lie, not gathered.
+            return frame.iloc[:, first : first + len(names)].copy()
+    return frame[names]

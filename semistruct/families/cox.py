@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,11 +17,11 @@ from semistruct.links import LINKS, Link
 from semistruct.losses import (
     CoxHessian,
     CoxRiskSets,
-    cox_hessian,
     cox_partial_likelihood,
     cox_score_residuals,
 )
 from semistruct.losses.cox import Ties
+from semistruct.losses.cox_information import CoxPoint, SortedDesign, sort_design
 
 __all__ = ["BoundCox", "CoxCurvature", "CoxPartialLikelihood"]
 
@@ -125,21 +126,37 @@ class CoxCurvature(Curvature):
         if not block.shape[1]:
             return np.zeros((0, 0))
         if not (self._known and self._known[0][0] is block):
-            self._known[:] = [(block, self.hessian.gram(self.dense.of(block)).numpy())]
+            design = self.dense.sorted(block) if self.hessian.walks else None
+            if design is None:
+                found = self.hessian.gram(self.dense.of(block))
+            else:
+                found = self.hessian.sorted_gram(design)
+            self._known[:] = [(block, found.numpy())]
         return self._known[0][1].copy()
 
 
 class _DenseDesign:
     """The dense columns of the last block asked for, as every Newton step asks for the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, risk_sets: CoxRiskSets) -> None:
+        self._risk_sets = risk_sets
         self._block: Any = None
-        self._columns: np.ndarray | None = None
+        self._known: dict[str, Any] = {}
 
     def of(self, block: Any) -> np.ndarray:
-        if self._columns is None or self._block is not block:
-            self._block, self._columns = block, block.dense()
-        return self._columns
+        """The columns ``(n, p)``."""
+        return self._at(block, "columns", block.dense)
+
+    def sorted(self, block: Any) -> SortedDesign | None:
+        """The columns sorted by the risk sets, where these are sorted."""
+        return self._at(block, "sorted", lambda: sort_design(block.readable(), self._risk_sets))
+
+    def _at(self, block: Any, name: str, make: Callable[[], Any]) -> Any:
+        if self._block is not block:
+            self._block, self._known = block, {}
+        if name not in self._known:
+            self._known[name] = make()
+        return self._known[name]
 
 
 class _Kept:
@@ -171,8 +188,11 @@ class BoundCox(BoundObjective):
     risk_sets: CoxRiskSets
     weight: np.ndarray | None
     ties: Ties
-    _dense: _DenseDesign = field(default_factory=_DenseDesign, repr=False)
     _kept: _Kept = field(default_factory=_Kept, repr=False)
+
+    @cached_property
+    def _dense(self) -> _DenseDesign:
+        return _DenseDesign(self.risk_sets)
 
     def contributions(self, eta: np.ndarray) -> np.ndarray:
         return -self._loss(eta, "none")
@@ -180,7 +200,7 @@ class BoundCox(BoundObjective):
     def loglik(self, eta: np.ndarray) -> float:
         if not np.isfinite(eta).all():
             return -np.inf
-        value = self._kept.at(eta, "loglik", lambda: -float(self._loss(eta, "sum")))
+        value = self._kept.at(eta, "loglik", lambda: self._point(eta).loglik)
         return value if np.isfinite(value) else -np.inf
 
     def score(self, eta: np.ndarray) -> np.ndarray:
@@ -202,10 +222,13 @@ class BoundCox(BoundObjective):
 
     def hessian(self, eta: np.ndarray) -> CoxHessian:
         """The Hessian of the negative log partial likelihood at ``eta`` ``(n, 1)``."""
+        return self._point(eta).hessian
+
+    def _point(self, eta: np.ndarray) -> CoxPoint:
         return self._kept.at(
             eta,
-            "hessian",
-            lambda: cox_hessian(eta[:, 0], self.risk_sets, weights=self.weight, ties=self.ties),
+            "point",
+            lambda: CoxPoint.of(eta[:, 0], self.risk_sets, weights=self.weight, ties=self.ties),
         )
 
     def _loss(self, eta: np.ndarray, reduction: Any) -> np.ndarray:

@@ -321,7 +321,7 @@ def _constant_start(
     beta = np.zeros(block.shape[1])
     if "Intercept" in design.names:
         beta[design.names.index("Intercept")] = constant
-    elif beta.size:
+    elif beta.size and constant != 0.0:
         from_rows = block.rmatvec(weight * constant)
         gram = block.gram(weight)
         scale = np.trace(gram) / beta.size

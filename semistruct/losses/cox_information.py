@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from semistruct.exceptions import DataError
+from semistruct.losses._arithmetic import inner
 from semistruct.losses._problem import CoxProblem, Ties, cox_problem
 from semistruct.losses._risk_moments import LinearMoments, RiskMoments
 from semistruct.losses._risk_sets import CoxRiskSets
 from semistruct.losses._scans import SuffixScan
-from semistruct.losses._sorted_gram import sorted_gram
+from semistruct.losses._sorted_gram import SortedDesign, sorted_design, sorted_gram
 
 __all__ = [
     "CoxDerivatives",
     "CoxHessian",
+    "CoxPoint",
+    "SortedDesign",
     "as_columns",
     "cox_derivatives",
     "cox_hessian",
     "cox_information",
+    "sort_design",
 ]
 
 # Columns scanned at once: enough to fill vector units, few enough to stay small beside the data.
@@ -88,9 +93,20 @@ class CoxHessian:
         """
         X = as_columns(X, self.diagonal)
         scan = self._moments.risk_sets.scan
-        if isinstance(scan, SuffixScan) and isinstance(self._moments, LinearMoments):
-            return sorted_gram(X, scan, self._moments, self._first, self._extra)
+        if isinstance(scan, SuffixScan) and self.walks:
+            return self.sorted_gram(sorted_design(X, scan))
         return self._gram_by_columns(X)
+
+    @property
+    def walks(self) -> bool:
+        """Whether :meth:`gram` is one walk over sorted rows."""
+        scan = self._moments.risk_sets.scan
+        return isinstance(scan, SuffixScan) and isinstance(self._moments, LinearMoments)
+
+    def sorted_gram(self, design: SortedDesign) -> Tensor:
+        """:meth:`gram` of a design that was sorted before, where that :attr:`walks`."""
+        scan = cast(SuffixScan, self._moments.risk_sets.scan)
+        return sorted_gram(design, scan, self._moments, self._first, self._extra)
 
     def _gram_by_columns(self, X: Tensor) -> Tensor:
         n, p = X.shape
@@ -168,6 +184,40 @@ def _hessian(problem: CoxProblem, moments: RiskMoments, time_weights: Any = None
     return CoxHessian(diagonal, moments, first, extra)
 
 
+@dataclass(frozen=True, eq=False)
+class CoxPoint:
+    """A partial likelihood at one ``eta``: value and Hessian from the same sums over risk sets."""
+
+    _problem: CoxProblem
+    _centred: Tensor
+    _moments: RiskMoments
+
+    @classmethod
+    def of(
+        cls, eta: Any, risk_sets: CoxRiskSets, *, weights: Any = None, ties: Ties = "efron"
+    ) -> CoxPoint:
+        """Parameters are those of :func:`cox_derivatives`."""
+        eta = as_vector(eta, risk_sets)
+        problem = cox_problem(eta, weights, risk_sets, ties)
+        return cls(problem, *problem.evaluate(eta))
+
+    @property
+    def loglik(self) -> float:
+        """Log partial likelihood."""
+        problem = self._problem
+        first, extra = self._moments.log_denominators()
+        c_first, c_extra = problem.coefficients()
+        loglik = inner(self._centred, problem.events()) - inner(first, c_first)
+        if extra is not None and c_extra is not None:
+            loglik -= inner(extra, c_extra)
+        return loglik.item()
+
+    @cached_property
+    def hessian(self) -> CoxHessian:
+        """See :func:`cox_hessian`."""
+        return _hessian(self._problem, self._moments)
+
+
 def cox_derivatives(
     eta: Any,
     X: Any,
@@ -203,18 +253,11 @@ def cox_derivatives(
     >>> round(d.loglik, 4), round(d.score.item(), 4), round(d.information.item(), 4)
     (-1.7918, 0.6667, 0.2222)
     """
-    eta = as_vector(eta, risk_sets)
-    problem = cox_problem(eta, weights, risk_sets, ties)
-    centred, moments = problem.evaluate(eta)
-    hessian = _hessian(problem, moments)
-    first, extra = moments.log_denominators()
-    c_first, c_extra = problem.coefficients()
-    loglik = (problem.events() * centred).sum() - (c_first * first).sum()
-    if extra is not None and c_extra is not None:
-        loglik = loglik - (c_extra * extra).sum()
+    point = CoxPoint.of(eta, risk_sets, weights=weights, ties=ties)
+    hessian = point.hessian
     X = as_columns(X, hessian.diagonal)
-    score = X.T @ (problem.events() - hessian.diagonal)
-    return CoxDerivatives(loglik.item(), score, hessian.gram(X))
+    score = X.T @ (point._problem.events() - hessian.diagonal)
+    return CoxDerivatives(point.loglik, score, hessian.gram(X))
 
 
 def cox_information(
@@ -230,6 +273,19 @@ def cox_information(
     Parameters are those of :func:`cox_derivatives`.
     """
     return cox_hessian(eta, risk_sets, weights=weights, ties=ties).gram(X)
+
+
+def sort_design(X: np.ndarray, risk_sets: CoxRiskSets) -> SortedDesign | None:
+    """The columns ``X`` ``(n, p)`` in the order of the risk sets; None with delayed entry.
+
+    For :meth:`CoxHessian.sorted_gram` at several ``eta``. ``X`` itself is only read.
+    """
+    scan = risk_sets.scan
+    if not isinstance(scan, SuffixScan):
+        return None
+    rows = X.take(scan.source.cpu().numpy(), axis=0)
+    rows -= X.mean(axis=0)
+    return SortedDesign(torch.from_numpy(rows).to(risk_sets.event))
 
 
 def as_vector(eta: Any, risk_sets: CoxRiskSets) -> Tensor:

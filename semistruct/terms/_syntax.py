@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from semistruct.terms._nodes import (
     Binary,
     Call,
@@ -236,6 +238,14 @@ def parse_sides(text: str) -> tuple[Node | None, Node]:
     >>> to_text(response), to_text(predictor)
     ('price', 'area + s(age)')
     """
+    if not isinstance(text, str):
+        tokenize(text)  # says what a formula is
+    return _sides(text)
+
+
+# A fit asks for the tree of its formula a dozen times.
+@lru_cache(maxsize=256)
+def _sides(text: str) -> tuple[Node | None, Node]:
     parser = _Parser(text, tokenize(text))
     if parser.at_end:
         raise formula_error(text, (0, 1), "the formula is empty; an intercept alone is '1'.")

@@ -50,6 +50,10 @@ class DesignBlock(ABC):
     def dense(self) -> np.ndarray:
         """The full ``(n, p)`` array: for small ``n``, tests and mini-batches only."""
 
+    def readable(self) -> np.ndarray:
+        """:meth:`dense`, not to be written to: without a copy where the columns lie as they are."""
+        return self.dense()
+
 
 class Basis(ABC):
     """Learned state of a term: knots, levels, absorbed constraint. Immutable.

@@ -122,6 +122,10 @@ class FactoredBlock(DesignBlock):
             X[:, columns] = part.dense()
         return X
 
+    def readable(self) -> np.ndarray:
+        # One plain piece is its own matrix.
+        return self.parts[0].dense() if len(self.parts) == 1 else self.dense()
+
     def row_products(self, M: np.ndarray, other: FactoredBlock) -> np.ndarray | None:
         """``x_i' M y_i`` for every row of two blocks, ``(n,)``; None where that is not cheap.
 

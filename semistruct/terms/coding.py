@@ -46,6 +46,7 @@ MAX_LEVELS = 1_000  # of a factor that was not marked with C()
 FEW_LEVELS = 50  # up to here a factor may have as many levels as it likes
 SPARSE_SHARE = 0.2  # columns with a smaller share of non-zeros are kept sparse ...
 FEW_COLUMNS = 16  # ... unless there are only so few of them
+_ROWS = 2048  # written at a time
 
 # A factor "`1`" of a product, not the "`1`" within a call.
 _KEY_OF_ONE = re.compile(r"(?<![^:])`1`(?![^:\[])")
@@ -243,18 +244,20 @@ def _products(
 ) -> tuple[np.ndarray, list[tuple[str, tuple[str, ...]]]]:
     """Columns that are products of numbers, with an intercept before them where asked for."""
     X = np.empty((n, intercept + len(products)))
-    columns: list[tuple[str, tuple[str, ...]]] = []
     if intercept:
         X[:, 0] = 1.0
-        columns.append(("Intercept", ("Intercept",)))
-    for j, product in enumerate(products, start=int(intercept)):
-        texts = [_column_text(factor) for factor in product]
-        X[:, j] = values[_lookup_key(texts[0])]
-        for text in texts[1:]:
-            X[:, j] *= values[_lookup_key(text)]
-        name = ":".join(texts)
-        columns.append((name, (name,)))
-    return X, columns
+    texts = [[_column_text(factor) for factor in product] for product in products]
+    factors = [[values[_lookup_key(text)] for text in own] for own in texts]
+    # A column at a time would fetch every line of memory once for each of its columns.
+    for start in range(0, n, _ROWS):
+        rows = slice(start, start + _ROWS)
+        part = X[rows]
+        for j, own in enumerate(factors, start=int(intercept)):
+            part[:, j] = own[0][rows]
+            for factor in own[1:]:
+                part[:, j] *= factor[rows]
+    names = ["Intercept"] * intercept + [":".join(own) for own in texts]
+    return X, [(name, (name,)) for name in names]
 
 
 def check_finite(X: Matrix, names: Sequence[str]) -> None:

@@ -147,7 +147,8 @@ def column_floats(column: pd.Series, name: str, label: str) -> np.ndarray:
             f"{label} needs numbers in the column {name!r}, which holds groups (dtype "
             f"{column.dtype}); convert it with pandas.to_numeric, or use {name} as a factor."
         )
-    values = column.astype(float).to_numpy(dtype=float)
+    plain = column.dtype == np.dtype(float)
+    values = column.to_numpy() if plain else column.astype(float).to_numpy(dtype=float)
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
         raise DataError(

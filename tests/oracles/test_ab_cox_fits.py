@@ -397,17 +397,18 @@ def test_at_the_smoothing_parameters_of_mgcv_all_digits_agree(case, block, smoot
 
 
 def test_levels_and_random_effects_at_the_smoothing_parameters_of_mgcv():
+    # One of them is 8.7e9: it magnifies rounding of the penalty's gradient, as log determinants.
+    rounding = 1e-5
     oracle, model = fit(*SMOOTHS[-1][:1], SMOOTHS[-1][2], ties="breslow")
     expected = oracle.expected["by_factor_re"]
     problem = model.fit_.problem
     at = fit_structured(fix_smoothing(problem, np.array(list(expected["sp"].values()))))
     X = problem.designs[0].block(new_rows(oracle, expected["newdata"])).dense()
     eta, link = X @ at.beta, np.array(expected["pred_link"])
-    assert_allclose(eta - (eta - link).mean(), link, atol=AT_THEIRS["link"] * link.std())
-    assert at.beta[0] == pytest.approx(expected["parametric"]["estimate"], rel=1e-6)
+    assert_allclose(eta - (eta - link).mean(), link, atol=rounding * link.std())
+    assert at.beta[0] == pytest.approx(expected["parametric"]["estimate"], rel=rounding)
     se = np.sqrt(np.diag(at.V))[0]
-    assert se == pytest.approx(expected["parametric"]["se"], rel=1e-6)
-    # One smoothing parameter is 8.7e9, so that log determinants lose digits in both programs.
+    assert se == pytest.approx(expected["parametric"]["se"], rel=rounding)
     assert at.reml == pytest.approx(expected["score"], rel=2e-8)
 
 
