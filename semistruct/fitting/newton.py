@@ -194,7 +194,9 @@ def _halved_step(likelihood: Likelihood, point: Point, direction: np.ndarray) ->
         return None
     before = point.penalised
     promise = float(point.penalised_gradient @ direction)
-    slack = _ROUNDING * (1.0 + abs(before))
+    # A large smoothing parameter magnifies what is rounded in the quadratic form.
+    size_of_form = float(np.abs(point.beta) @ np.abs(point.S_lam) @ np.abs(point.beta))
+    slack = _ROUNDING * (1.0 + abs(before)) + np.finfo(float).eps * size_of_form
     size = 1.0
     for _ in range(_HALVINGS):
         beta = point.beta + size * direction

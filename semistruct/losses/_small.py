@@ -1,4 +1,4 @@
-"""The plain Cox likelihood of few rows in one pass of numpy.
+"""The plain Cox likelihood of few rows in one pass of numpy, of one member or several.
 
 With a thousand rows the arithmetic of the likelihood takes less time than the calls of torch that
 describe it. For right-censored rows without weights and strata, on the CPU, value and gradient are
@@ -8,6 +8,9 @@ second derivatives and everything else go the general way; both give the same di
 The rows stand by falling time, at one time events after the censored, so that a risk set is a
 prefix. *Groups* are the event times; numbered upwards from 1, as in
 :mod:`semistruct.losses._scans`, so that number 0 stands for "before the first event".
+
+Several members that share the follow-up are columns: a row of them is then gathered at the price of
+one, and running sums go down all columns together.
 """
 
 from __future__ import annotations
@@ -15,8 +18,20 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
-__all__ = ["SmallSets", "SmallValue", "evaluate", "sort_follow_up", "sorted_sets"]
+__all__ = [
+    "MemberValues",
+    "SmallSets",
+    "SmallValue",
+    "evaluate",
+    "evaluate_members",
+    "sort_follow_up",
+    "sorted_sets",
+]
+
+# Of the arrays for some members at a time: larger ones are given back to the system in between.
+_ENTRIES = 40_000
 
 # Sums of partial hazards in this range need no centring: a common part of eta of up to 20 is lost
 # in the rounding of the likelihood itself.
@@ -76,67 +91,146 @@ class SmallSets(NamedTuple):
 
 
 class SmallValue(NamedTuple):
-    """Negative log partial likelihood at one ``eta``, and what its gradient needs."""
+    """Negative log partial likelihood at one ``eta``, and what its gradient needs.
+
+    Attributes
+    ----------
+    sets : SmallSets
+    efron : bool
+    hazard : (n,) or (n, m) array
+    denominators : (D,) or (D, m) array
+    loss : float or (m,) array
+    """
 
     sets: SmallSets
     efron: bool
     hazard: np.ndarray
     denominators: np.ndarray
-    loss: float
+    loss: float | np.ndarray
 
     def gradient(self) -> np.ndarray:
-        """Derivative in ``eta``, ``(n,)``."""
+        """Derivative in ``eta``, of its shape."""
         sets, ties = self.sets, self.sets.ties
+        single = self.hazard.ndim == 1
+        terms = np.reciprocal(self.denominators)
         if ties is None or not self.efron:
-            terms = np.reciprocal(self.denominators)
             if sets.n_events is not None:
-                terms *= sets.n_events
-            found = _running(terms).take(sets.slot)
+                terms *= sets.n_events if single else sets.n_events[:, None]
+            found = _running(terms).take(sets.slot, 0)
         else:
-            terms = np.reciprocal(self.denominators)
-            reached = _running(np.add.reduceat(terms, ties.first))
-            terms *= ties.share
-            own = np.add.reduceat(terms, ties.first)
-            found = np.concatenate([reached, reached[:-1] + own[::-1]]).take(ties.slot)
+            reached = _running(np.add.reduceat(terms, ties.first, 0))
+            terms *= ties.share if single else ties.share[:, None]
+            own = np.add.reduceat(terms, ties.first, 0)
+            found = np.concatenate([reached, reached[:-1] + own[::-1]]).take(ties.slot, 0)
         found *= self.hazard
-        found -= sets.event
+        found -= sets.event if single else sets.event[:, None]
         return found
+
+
+def _cumsum(values: np.ndarray) -> np.ndarray:
+    """Running sums down the rows, in their place; torch goes down several columns together."""
+    if values.ndim == 1:
+        return np.cumsum(values, out=values)
+    rows = torch.from_numpy(values)
+    torch.cumsum(rows, 0, out=rows)
+    return values
 
 
 def _running(terms: np.ndarray) -> np.ndarray:
     """Running sums upwards in time, beginning with zero, of terms by falling time."""
-    sums = np.empty(len(terms) + 1)
+    sums = np.empty((len(terms) + 1, *terms.shape[1:]))
     sums[0] = 0.0
-    np.cumsum(terms[::-1], out=sums[1:])
+    if terms.ndim == 1:
+        np.cumsum(terms[::-1], out=sums[1:])
+    else:
+        sums[1:] = terms[::-1]
+        _cumsum(sums)
     return sums
 
 
 def evaluate(eta: np.ndarray, sets: SmallSets, efron: bool) -> SmallValue | None:
-    """The likelihood at ``eta`` ``(n,)`` float64; None where the general way is needed."""
+    """The likelihood at ``eta``; None where the general way is needed.
+
+    Parameters
+    ----------
+    eta : (n,) or (n, m) float64 array
+        Predictors of one member, or of several.
+    sets : SmallSets
+    efron : bool
+    """
     with np.errstate(over="ignore"):
         hazard = np.exp(eta)
-    sorted_hazard = hazard.take(sets.order)
-    sums = sorted_hazard.cumsum()
+    sorted_hazard = hazard.take(sets.order, 0)
     ties = sets.ties
     if ties is None or not efron:
-        denominators = sums.take(sets.at)
+        sums = _cumsum(sorted_hazard)
+        denominators = sums.take(sets.at, 0)
     else:
-        own = np.add.reduceat(sorted_hazard.take(ties.rows), ties.first)
-        others = np.concatenate([[0.0], sums]).take(ties.before)
-        denominators = own.take(ties.group)
-        denominators *= ties.share
-        denominators += others.take(ties.group)
+        own = np.add.reduceat(sorted_hazard.take(ties.rows, 0), ties.first, 0)
+        sums = _cumsum(sorted_hazard)
+        nothing = np.zeros((1, *sums.shape[1:]))
+        others = np.concatenate([nothing, sums]).take(ties.before, 0)
+        denominators = own.take(ties.group, 0)
+        denominators *= ties.share if eta.ndim == 1 else ties.share[:, None]
+        denominators += others.take(ties.group, 0)
     # Comparisons are false for NaN. Denominators without ties fall with their position.
     lowest = denominators[0] if ties is None or not efron else denominators.min()
-    if not (sums[-1] <= _HIGHEST and lowest >= _LOWEST):
+    highest = sums[-1]
+    if eta.ndim > 1:
+        lowest, highest = lowest.min(), highest.max()
+    if not (highest <= _HIGHEST and lowest >= _LOWEST):
         return None
     logs = np.log(denominators)
-    total = (
-        logs.sum()
-        if sets.n_events is None or len(logs) != len(sets.n_events)
-        else logs @ sets.n_events
-    )
-    return SmallValue(sets, efron, hazard, denominators, float(total - eta @ sets.event))
+    one_each = sets.n_events is None or len(logs) != len(sets.n_events)
+    total = logs.sum(0) if one_each else sets.n_events @ logs
+    return SmallValue(sets, efron, hazard, denominators, total - sets.event @ eta)
+
+
+class MemberValues:
+    """Likelihoods of several members, with the gradient found along.
+
+    Taken along, so that the large arrays between them are used again for the next members.
+
+    Attributes
+    ----------
+    loss : (...) array
+    """
+
+    def __init__(
+        self, eta: np.ndarray, sets: SmallSets, efron: bool, gradient: np.ndarray | None
+    ) -> None:
+        self._arguments = eta, sets, efron
+        self._gradient = gradient
+        self.loss = np.empty(eta.shape[:-1])
+
+    def gradient(self) -> np.ndarray:
+        """Derivative in ``eta`` ``(..., n)``, to be written to: computed again the next time."""
+        found, self._gradient = self._gradient, None
+        if found is None:
+            again = evaluate_members(*self._arguments, True)
+            if again is None:
+                raise ValueError("eta was changed in place after its likelihood was computed.")
+            return again.gradient()
+        return found
+
+
+def evaluate_members(
+    eta: np.ndarray, sets: SmallSets, efron: bool, with_gradient: bool
+) -> MemberValues | None:
+    """Likelihoods at ``eta`` ``(..., n)``; None where one of them needs the general way."""
+    gradient = np.empty(eta.shape) if with_gradient else None
+    found = MemberValues(eta, sets, efron, gradient)
+    members, losses = eta.reshape(-1, eta.shape[-1]), found.loss.reshape(-1)
+    step = max(1, _ENTRIES // eta.shape[-1])
+    for start in range(0, len(members), step):
+        at = slice(start, start + step)
+        part = evaluate(np.ascontiguousarray(members[at].T), sets, efron)
+        if part is None:
+            return None
+        losses[at] = part.loss
+        if gradient is not None:
+            gradient.reshape(members.shape)[at] = part.gradient().T
+    return found
 
 
 def sort_follow_up(time: np.ndarray, event: np.ndarray) -> SmallSets | None:

@@ -14,7 +14,14 @@ from semistruct.losses._arithmetic import inner, take
 from semistruct.losses._problem import CoxProblem, Ties, cox_problem
 from semistruct.losses._risk_moments import RiskMoments
 from semistruct.losses._risk_sets import SMALL, CoxRiskSets, checked_follow_up
-from semistruct.losses._small import SmallSets, SmallValue, evaluate, sort_follow_up
+from semistruct.losses._small import (
+    MemberValues,
+    SmallSets,
+    SmallValue,
+    evaluate,
+    evaluate_members,
+    sort_follow_up,
+)
 
 __all__ = ["CoxRiskSets", "Reduction", "Ties", "cox_partial_likelihood"]
 
@@ -96,14 +103,14 @@ def cox_partial_likelihood(
     """
     if reduction not in ("sum", "mean", "none"):
         raise SpecificationError(f"reduction must be 'sum', 'mean' or 'none', got {reduction!r}.")
-    plain = weights is None and eta.dim() == 1 and eta.device.type == "cpu"
+    plain = weights is None and eta.dim() > 0 and eta.device.type == "cpu" and eta.numel() > 0
     plain = plain and reduction != "none" and eta.dtype in (torch.float64, torch.float32)
     if risk_sets is None:
         if time is None or event is None:
             raise SpecificationError("give time and event, or risk_sets.")
-        if plain and entry is None and strata is None and ties in _TIES and len(eta) <= SMALL:
+        if plain and entry is None and strata is None and ties in _TIES and eta.shape[-1] <= SMALL:
             time, event = checked_follow_up(time, event)
-            sets = sort_follow_up(time, event) if time.size == len(eta) else None
+            sets = sort_follow_up(time, event) if time.size == eta.shape[-1] else None
             make = _LaterSets(time, event)
             loss = None if sets is None else _small_loss(eta, sets, make, ties, reduction)
             if loss is not None:
@@ -111,7 +118,12 @@ def cox_partial_likelihood(
         risk_sets = CoxRiskSets.from_data(time, event, entry, strata, device=eta.device)
     elif not (time is None and event is None and entry is None and strata is None):
         raise SpecificationError("give either the follow-up (time, event, ...) or risk_sets.")
-    elif plain and ties in _TIES and len(eta) == risk_sets.n_rows and risk_sets.small is not None:
+    elif (
+        plain
+        and ties in _TIES
+        and eta.shape[-1] == risk_sets.n_rows
+        and risk_sets.small is not None
+    ):
         loss = _small_loss(eta, risk_sets.small, risk_sets, ties, reduction)
         if loss is not None:
             return loss
@@ -142,14 +154,25 @@ def _small_loss(
     values = eta.detach().numpy()
     if eta.dtype != torch.float64:
         values = values.astype(np.float64)
-    found = evaluate(values, sets, ties == "efron")
+    wanted = eta.requires_grad and torch.is_grad_enabled()
+    found: SmallValue | MemberValues | None
+    if eta.dim() == 1:
+        found = evaluate(values, sets, ties == "efron")
+    else:
+        found = evaluate_members(values, sets, ties == "efron", wanted)
     if found is None:
         return None
     scale = 1.0 / sets.event.sum() if reduction == "mean" else 1.0
-    if eta.requires_grad and torch.is_grad_enabled():
+    if wanted:
         loss: Tensor = _SmallLikelihood.apply(eta, found, later, ties, scale)
         return loss
-    return torch.scalar_tensor(found.loss * scale, dtype=eta.dtype)
+    return _small_value(eta, found, scale)
+
+
+def _small_value(eta: Tensor, found: SmallValue | MemberValues, scale: float) -> Tensor:
+    if isinstance(found, SmallValue):
+        return torch.scalar_tensor(float(found.loss) * scale, dtype=eta.dtype)
+    return torch.from_numpy(found.loss * scale).to(eta.dtype)
 
 
 class _SmallLikelihood(torch.autograd.Function):
@@ -159,14 +182,14 @@ class _SmallLikelihood(torch.autograd.Function):
     def forward(
         ctx: Any,
         eta: Tensor,
-        found: SmallValue,
+        found: SmallValue | MemberValues,
         later: CoxRiskSets | _LaterSets,
         ties: Ties,
         scale: float,
     ) -> Tensor:
         ctx.save_for_backward(eta)
         ctx.kept = found, later, ties, scale
-        return torch.scalar_tensor(found.loss * scale, dtype=eta.dtype)
+        return _small_value(eta, found, scale)
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None, None, None]:
@@ -178,17 +201,15 @@ class _SmallLikelihood(torch.autograd.Function):
             problem = cox_problem(eta, None, later, ties)
             with torch.no_grad():
                 moments = problem.evaluate(eta)[1]
-            return (
-                _Score.apply(cotangent * scale, eta, problem, moments, True),
-                None,
-                None,
-                None,
-                None,
-            )
+            again = _Score.apply(cotangent * scale, eta, problem, moments, True)
+            return again, None, None, None, None
         gradient = found.gradient()
-        factor = cotangent.item() * scale
-        if factor != 1.0:
-            gradient *= factor
+        if isinstance(found, SmallValue):
+            factor = cotangent.item() * scale
+            if factor != 1.0:
+                gradient *= factor
+        else:
+            gradient *= cotangent.numpy()[..., None] * scale
         of_eta = torch.from_numpy(gradient)
         if cotangent.dtype != torch.float64:
             of_eta = of_eta.to(cotangent.dtype)

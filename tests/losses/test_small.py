@@ -72,6 +72,53 @@ def test_second_derivatives(ties, reused):
     )
 
 
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+@pytest.mark.parametrize("reused", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_members_are_the_loop_over_them(pattern, ties, reused, dtype):
+    time, event = follow_up(pattern)
+    rng = np.random.default_rng(9)
+    eta = torch.from_numpy(rng.normal(size=(3, 7, len(time)))).to(dtype).requires_grad_()
+    sets = CoxRiskSets.from_data(time, event)
+    data = {"risk_sets": sets} if reused else {"time": time, "event": event}
+    cotangent = torch.from_numpy(rng.normal(size=(3, 7))).to(dtype)
+    resolution = ROUNDING if dtype == torch.float64 else 1e-6
+    for reduction in ("sum", "mean"):
+        loss = cox_partial_likelihood(eta, **data, ties=ties, reduction=reduction)
+        assert "Small" in type(loss.grad_fn).__name__
+        assert loss.shape == (3, 7) and loss.dtype == dtype
+        (gradient,) = torch.autograd.grad((loss * cotangent).sum(), eta)
+        for i, j in np.ndindex(3, 7):
+            own = eta.detach()[i, j].requires_grad_()
+            one = cox_partial_likelihood(own, **data, ties=ties, reduction=reduction)
+            (slope,) = torch.autograd.grad(one * cotangent[i, j], own)
+            assert_allclose(loss[i, j].item(), one.item(), rtol=resolution, atol=resolution)
+            assert_allclose(gradient[i, j], slope, rtol=resolution, atol=resolution)
+    loss = cox_partial_likelihood(eta, **data, ties=ties)
+    first, second = (
+        torch.autograd.grad((loss * cotangent).sum(), eta, retain_graph=True)[0] for _ in range(2)
+    )
+    assert torch.equal(first, second)
+    with torch.no_grad():
+        assert_allclose(cox_partial_likelihood(eta, **data, ties=ties), loss.detach())
+
+
+def test_members_out_of_range_and_second_derivatives():
+    time, event = follow_up("tied", 12)
+    sets = CoxRiskSets.from_data(time, event)
+    eta = torch.from_numpy(np.random.default_rng(1).normal(size=(18, 12)))
+    eta[17, 3] = 900.0
+    loss = cox_partial_likelihood(eta.requires_grad_(), risk_sets=sets)
+    assert "Small" not in type(loss.grad_fn).__name__
+    alone = [cox_partial_likelihood(member, risk_sets=sets).item() for member in eta.detach()]
+    assert_allclose(loss.detach(), alone, rtol=ROUNDING)
+    few = eta.detach()[:2].requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda e: cox_partial_likelihood(e, risk_sets=sets), few)
+    nothing = torch.zeros((0, 12), dtype=torch.float64, requires_grad=True)
+    assert cox_partial_likelihood(nothing, risk_sets=sets).shape == (0,)
+
+
 @pytest.mark.parametrize("eta", [800.0, -800.0, 40.0, np.nan])
 def test_predictors_out_of_range_go_the_general_way(eta):
     time, event = follow_up("tied")
