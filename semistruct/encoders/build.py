@@ -53,7 +53,7 @@ def encoder_options(name: str) -> frozenset[str]:
     Examples
     --------
     >>> sorted(encoder_options("mlp"))
-    ['activation', 'dropout', 'hidden', 'latent_dim']
+    ['activation', 'dropout', 'hidden', 'input_dropout', 'latent_dim']
     """
     own = _options_of(lookup(ENCODERS, name, "encoder"))
     return frozenset([*own, *(_AUGMENTATION_OPTIONS if "augmentation" in own else ())])
@@ -99,7 +99,7 @@ def build_encoder(
     Traceback (most recent call last):
     ...
     semistruct.exceptions.SpecificationError: unknown option of encoder 'mlp' 'latnt_dim'; \
-did you mean 'latent_dim'? Known: activation, dropout, hidden, latent_dim.
+did you mean 'latent_dim'? Known: activation, dropout, hidden, input_dropout, latent_dim.
     """
     shape = tuple(int(size) for size in in_shape)
     given = dict(options or {})

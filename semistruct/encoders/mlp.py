@@ -31,6 +31,8 @@ class MLPEncoder(Encoder):
         Number of latent features, after a last activation.
     dropout : float
         Probability that a hidden feature is set to zero in training.
+    input_dropout : float
+        The same for a feature of the input. See the notes.
     activation : {"silu", "relu", "gelu", "elu", "tanh"}
     random_state : int, optional
         Seed of the initial weights and of dropout; ``None`` uses torch's default generator.
@@ -39,6 +41,14 @@ class MLPEncoder(Encoder):
     ----------
     standardization : InputStandardization
         Per feature, learned by :meth:`learn_inputs`.
+
+    Notes
+    -----
+    Three thousand genes and 400 patients (:func:`~semistruct.datasets.simulate_omics`, 3 seeds,
+    Cox model with age and stage): as it is, concordance on new rows is .682, .694 and .686, where
+    the table alone has .649 in the first and a ridge penalty on 60 principal components .691. An
+    ``input_dropout`` of 0.3 or more, no hidden layer or tanh did not improve on that, and
+    closed the gate in 4 of the 18 fits; 0.6 with ``dropout=0.5`` had .685, .689 and .688.
 
     Examples
     --------
@@ -55,6 +65,7 @@ class MLPEncoder(Encoder):
         latent_dim: int = 16,
         dropout: float = 0.0,
         activation: str = "silu",
+        input_dropout: float = 0.0,
         random_state: int | None = None,
     ) -> None:
         super().__init__()
@@ -72,8 +83,9 @@ class MLPEncoder(Encoder):
         layers: list[nn.Module] = []
         with initial_weights(random_state):
             for i, (width_in, width_out) in enumerate(pairwise(widths)):
-                if i and dropout:
-                    layers.append(Dropout(dropout))
+                share = dropout if i else input_dropout
+                if share:
+                    layers.append(Dropout(share))
                 layers += [nn.Linear(width_in, width_out), act()]
         self.layers = nn.Sequential(*layers)
         reseed(self, random_state)

@@ -37,3 +37,13 @@ def test_dropout_in_training_only():
 def test_refuses(options, message):
     with pytest.raises(SpecificationError, match=message):
         MLPEncoder((3,), **options)
+
+
+def test_features_of_the_input_are_dropped_in_training_only():
+    x = torch.ones(200, 50)
+    plain = MLPEncoder((50,), random_state=0)
+    dropped = MLPEncoder((50,), input_dropout=0.5, random_state=0)
+    assert torch.equal(plain(x), plain(x)) and not torch.equal(dropped(x), dropped(x))
+    assert torch.equal(plain.eval()(x), dropped.eval()(x))
+    with pytest.raises(SpecificationError, match="below 1"):
+        MLPEncoder((50,), input_dropout=1.0)
