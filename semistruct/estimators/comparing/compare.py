@@ -29,7 +29,6 @@ from semistruct.estimators.comparing.measures import (
 from semistruct.estimators.comparing.result import ModelComparison
 from semistruct.estimators.comparing.running import Data, Fold, evaluate
 from semistruct.estimators.late.cross_predictions import fold_pairs, shared_rows
-from semistruct.estimators.wrappers.foreign import one_cause
 from semistruct.exceptions import (
     DataError,
     DataWarning,
@@ -82,7 +81,8 @@ def compare(
         Names as of :func:`semistruct.metrics.scorer` or of scikit-learn's scorers, or functions of
         ``(model, X, y)`` whose larger values are better. The first is what models are ordered by.
         By default R2, log score and CRPS; AUC and log loss for classes; concordance and integrated
-        Brier score for follow-up.
+        Brier score for follow-up, of competing causes those of each incidence
+        (``"incidence_concordance_1"``, ``"incidence_ibs_1"``, ...).
     baselines : bool
         Whether to add what every comparison needs and is not there yet: a model without
         covariates, and of the models with a formula that has pictures the table alone and every
@@ -254,7 +254,7 @@ def _used(
     n = len(X)
     if y is None:
         raise DataError("compare() needs y: the response that all models are judged by.")
-    response: Any = one_cause(as_surv(y)) if kind == "survival" else response_values(y, n)
+    response: Any = as_surv(y) if kind == "survival" else response_values(y, n)
     check_length(n, response, "y")
     if kind == "regressor":
         response = response.astype(float)
@@ -286,7 +286,7 @@ def _folds(
         )
     shared = shared_rows(X, groups, y.id if kind == "survival" else None)
     if kind == "survival":
-        strata = y.event.astype(int)
+        strata = np.asarray(y.cause)
     else:
         strata = pd.factorize(y, sort=True)[0] if kind == "classifier" else np.zeros(len(X), int)
     seeds = np.random.SeedSequence(int(random_state)).generate_state(n_repeats) >> 1
@@ -297,11 +297,14 @@ def _folds(
 def _measures(metrics: Any, kind: Kind, y: Any) -> tuple[Measure, ...]:
     if metrics is None:
         metrics = default_measures(kind, y)
+    n_causes = y.n_causes if kind == "survival" else 1
     if isinstance(metrics, Mapping):
-        return tuple(measure_of(metric, kind, name) for name, metric in metrics.items())
+        return tuple(
+            measure_of(metric, kind, name, n_causes=n_causes) for name, metric in metrics.items()
+        )
     if isinstance(metrics, str) or callable(metrics):
         metrics = [metrics]
-    found = tuple(measure_of(metric, kind) for metric in metrics)
+    found = tuple(measure_of(metric, kind, n_causes=n_causes) for metric in metrics)
     names = [measure.name for measure in found]
     if not found or len(set(names)) < len(names):
         raise SpecificationError(f"metrics must be one or more, each once; got {metrics!r}.")

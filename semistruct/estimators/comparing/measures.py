@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,17 @@ import pandas as pd
 from sklearn import metrics as sk
 from sklearn.metrics import get_scorer, get_scorer_names
 
+from semistruct._registry import lookup
 from semistruct._validation import check_sample_weight
 from semistruct.estimators._composition import Kind
 from semistruct.estimators.comparing.held_out import HeldOut
 from semistruct.evaluation.antolini import antolini_concordance
 from semistruct.evaluation.auc import integrated_auc
 from semistruct.evaluation.brier import integrated_brier_score
+from semistruct.evaluation.competing import (
+    incidence_concordance,
+    integrated_incidence_brier_score,
+)
 from semistruct.evaluation.concordance import concordance_index, concordance_index_ipcw
 from semistruct.evaluation.scores import crps_sample, interval_score, log_score
 from semistruct.exceptions import DataError, SpecificationError
@@ -126,6 +132,20 @@ def _antolini(held: HeldOut) -> float:
     )
 
 
+def _incidence_brier(held: HeldOut, cause: int) -> float:
+    times = np.concatenate([[0.0], held.times])
+    incidence = np.vstack([np.zeros(len(held.X)), held.incidence(cause).to_numpy()])
+    weight = held.sample_weight
+    return integrated_incidence_brier_score(
+        held.y_train, held.y, incidence.T, times, cause=cause, sample_weight=weight
+    )
+
+
+def _incidence_concordance(held: HeldOut, cause: int) -> float:
+    risk = held.incidence(cause).iloc[-1].to_numpy()
+    return incidence_concordance(held.y_train, held.y, risk, cause=cause, tau=held.times[-1])
+
+
 _NUMBERS, _CLASSES, _SURVIVAL = ("regressor",), ("classifier",), ("survival",)
 
 
@@ -186,15 +206,31 @@ MEASURES: dict[str, Measure] = {
 }
 
 
+def competing_measures(n_causes: int) -> dict[str, Measure]:
+    """Measures of the incidence of each of several causes."""
+    found = {}
+    for cause in range(1, n_causes + 1):
+        for name, label, greater, function in (
+            ("incidence_concordance", "concordance", True, _incidence_concordance),
+            ("incidence_ibs", "integrated Brier score", False, _incidence_brier),
+        ):
+            own = f"{name}_{cause}"
+            scored = partial(function, cause=cause)
+            found[own] = Measure(own, f"{label}, cause {cause}", greater, _SURVIVAL, scored)
+    return found
+
+
 def default_measures(kind: Kind, y: Any) -> tuple[str, ...]:
     """The measures of a comparison where none are named."""
     if kind == "survival":
+        if y.n_causes > 1:
+            return tuple(competing_measures(y.n_causes))
         delayed = y.entry is not None and bool((y.entry > 0).any())
         return ("concordance",) if delayed else ("concordance", "ibs")
     return ("r2", "log_score", "crps") if kind == "regressor" else ("auc", "log_loss")
 
 
-def measure_of(metric: Any, kind: Kind, name: str | None = None) -> Measure:
+def measure_of(metric: Any, kind: Kind, name: str | None = None, *, n_causes: int = 1) -> Measure:
     """A measure by its name, by the name of a scorer of scikit-learn, or from a scorer.
 
     Raises
@@ -204,6 +240,8 @@ def measure_of(metric: Any, kind: Kind, name: str | None = None) -> Measure:
     """
     if isinstance(metric, Measure):
         return metric
+    if n_causes > 1 and isinstance(metric, str):
+        return lookup(competing_measures(n_causes), metric, "metric of competing causes")
     if isinstance(metric, str) and metric in MEASURES:
         found = MEASURES[metric]
         if kind not in found.kinds:

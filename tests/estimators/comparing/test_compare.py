@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 import semistruct as ss
 from semistruct import metrics
 from semistruct.datasets import simulate_digits
+from semistruct.estimators.comparing.baselines import add_baselines
 from semistruct.exceptions import (
     DataError,
     DataWarning,
@@ -211,28 +212,25 @@ def test_a_model_that_fails_is_reported_and_the_others_go_on(table, tmp_path):
 
 def test_baselines_are_derived_from_a_formula_with_pictures(pictures):
     X, y = pictures
-    formula = {"loc": "age + s(bmi) + cnn(digit)", "scale": "age + cnn(digit)"}
+    formula = {"loc": "age + s(bmi) + cnn(digit)", "scale": "age"}
     joint = ss.SemiStructuredRegressor(formula, **SMALL)
     found = ss.compare({"joint": joint}, X, y, cv=2, metrics="r2", **QUIET)
     assert found.models == ("no covariates", "table only", "only digit", "joint")
     assert set(found.roles) == set(found.models[:3])
     assert found.differences().attrs["reference"] == "table only"
-    alone = ss.compare({"joint": joint}, X, y, cv=2, metrics="r2", baselines=False, **QUIET)
-    assert alone.models == ("joint",)
     table = ss.SemiStructuredRegressor({"loc": "age + s(bmi)", "scale": "age"})
-    same = ss.compare({"table": table}, X, y, cv=2, metrics="r2", **QUIET)
+    same = ss.compare({"mine": table}, X, y, cv=2, metrics="r2", baselines=False, **QUIET)
+    assert same.models == ("mine",)
     pd.testing.assert_series_equal(
-        found.scores()["table only"], same.scores()["table"], check_names=False
+        found.scores()["table only"], same.scores()["mine"], check_names=False
     )
     # A baseline that is there already keeps its name and is not fitted twice.
-    both = ss.compare({"joint": joint, "mine": table}, X, y, cv=2, metrics="r2", **QUIET)
-    assert both.models == ("no covariates", "only digit", "joint", "mine")
-    assert both.roles["mine"] == "table only"
+    models, roles = add_baselines({"joint": joint, "mine": table}, X, "regressor")
+    assert list(models) == ["no covariates", "only digit", "joint", "mine"]
+    assert roles["mine"] == "table only"
 
 
 def test_baselines_of_terms_that_read_several_columns(pictures):
-    from semistruct.estimators.comparing.baselines import add_baselines
-
     X, _ = pictures
     X = X.assign(second=X["digit"])
     model = ss.PAMM("s(tend) + age + deep(digit, bmi, fusion='gated') + cnn(second, by=s(tend))")
@@ -256,8 +254,6 @@ def test_baselines_of_terms_that_read_several_columns(pictures):
 
 
 def test_two_models_with_pictures_have_their_own_baselines(pictures):
-    from semistruct.estimators.comparing.baselines import add_baselines
-
     X, _ = pictures
     first = ss.SemiStructuredRegressor("age + cnn(digit)")
     second = ss.SemiStructuredRegressor("s(age) + cnn(digit)")
@@ -360,6 +356,32 @@ def test_survival_models_of_any_package(follow_up):
     late = ss.Surv(y.time + 1, y.event, entry=y.time / 2)
     delayed = ss.compare({"cox": ss.CoxPH("x")}, X, late, cv=3, **QUIET)
     assert [m.name for m in delayed.measures] == ["concordance"]
+
+
+def test_competing_causes(rng):
+    X = pd.DataFrame({"x": rng.normal(size=200), "z": rng.normal(size=200)})
+    first, second = rng.exponential(np.exp(-X["x"])), rng.exponential(np.exp(X["x"]))
+    end = rng.exponential(2, 200)
+    time = np.minimum(np.minimum(first, second), end)
+    cause = np.select([first == time, second == time], [1, 2], 0)
+    y = ss.Surv(time, cause, n_causes=2)
+    assert np.bincount(cause).min() > 20
+    models = {"pamm": ss.PAMM("s(tend) + x", cuts=12), "cox": ss.CoxPH("x")}
+    with pytest.warns(DataWarning, match="3 of 9 fits failed, of 'cox'"):
+        found = ss.compare(models, X, y, cv=3, **QUIET)
+    assert [m.name for m in found.measures] == [
+        "incidence_concordance_1",
+        "incidence_ibs_1",
+        "incidence_concordance_2",
+        "incidence_ibs_2",
+    ]
+    table = found.table()
+    for k in (1, 2):
+        assert table.loc["pamm", f"incidence_concordance_{k}"] > 0.6
+        own, null = table.loc[["pamm", "no covariates"], f"incidence_ibs_{k}"]
+        assert own < null
+    with pytest.raises(SpecificationError, match="metric of competing causes"):
+        ss.compare(models, X, y, metrics="concordance", **QUIET)
 
 
 def test_classes(rng):
