@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from semistruct.columns import ImageArray, TensorArray, as_image_array
+from semistruct.columns.rows import is_missing
 from semistruct.encoders import ModuleEncoder
 from semistruct.exceptions import DataError, SpecificationError
 from semistruct.terms import Basis, Parametric
@@ -147,6 +148,7 @@ class TensorReader(Reader):
 
     def read(self, frame: pd.DataFrame) -> Modality:
         column = _tensor_column(frame, self.name, self.image, self.in_shape)
+        _check_finite(column, self.name)
         if self.ragged:
             return self._read_ragged(column)
         present = ~column.isna()
@@ -281,6 +283,27 @@ def table_reader(frame: pd.DataFrame, columns: tuple[str, ...], name: str) -> Ta
     # One formula at once: terms that are added one by one are parsed anew each time.
     basis = Parametric(" + ".join(map(quote_name, columns))).build(frame)
     return TableReader(name, (len(basis.names),), basis)
+
+
+def _check_finite(column: TensorArray, name: str) -> None:
+    """Refuse numbers that are not finite, naming the row; pictures are checked where they come in.
+
+    One such number would make every prediction of its row, and in training all of them, NaN.
+    """
+    if isinstance(column, ImageArray) or column.element_dtype.kind != "f":
+        return
+    for start in range(0, len(column), _FEATURE_CHUNK):
+        some = column[start : start + _FEATURE_CHUNK]
+        if some.dtype.is_fixed:
+            finite = np.isfinite(some.batch()).reshape(len(some), -1).all(axis=1)
+        else:
+            finite = np.array([is_missing(row) or bool(np.isfinite(row).all()) for row in some])
+        if not finite.all():
+            raise DataError(
+                f"column {name!r} has missing or infinite numbers in row "
+                f"{start + int(np.argmin(finite))}; replace them, or make the whole row missing "
+                "(None)."
+            )
 
 
 def _elements(column: TensorArray, name: str) -> tuple[int, ...]:

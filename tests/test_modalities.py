@@ -221,3 +221,16 @@ def test_thousands_of_columns_are_read_at_once():
     batch = reader.read(table).batch(np.arange(20))
     assert time.process_time() - started < 20  # it was minutes when terms were joined one by one
     np.testing.assert_array_equal(batch, values.astype(np.float32))
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_refused_with_their_row(ragged, wrong):
+    rows = [np.ones((3 + (i if ragged else 0), 2)) for i in range(100)]
+    rows[4] = None
+    table = pd.DataFrame({"visits": ss.TensorArray(rows)})
+    reader = column_reader(table, "visits", image=False)
+    assert reader.read(table).present.sum() == 99
+    rows[77][1, 1] = wrong
+    with pytest.raises(DataError, match=r"'visits' has missing or infinite numbers in row 77"):
+        reader.read(pd.DataFrame({"visits": ss.TensorArray(rows)}))
