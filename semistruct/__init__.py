@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from semistruct import datasets, families, losses, metrics, nn, objectives
+from semistruct import datasets, families, losses, metrics, nn, objectives, zoo
 from semistruct.columns import ImageArray, TensorArray, as_image_array
 from semistruct.estimators import (
     PAMM,
@@ -11,6 +11,7 @@ from semistruct.estimators import (
     EarlyFusion,
     ImageFeatures,
     LateFusion,
+    MaskFeatures,
     SemiStructuredClassifier,
     SemiStructuredRegressor,
     TwoStage,
@@ -18,6 +19,7 @@ from semistruct.estimators import (
     check_basis,
     compare,
     concurvity,
+    mask_features,
     transition_probabilities,
     wrap,
 )
@@ -62,6 +64,7 @@ __all__ = [
     "ImageFeatures",
     "Interval",
     "LateFusion",
+    "MaskFeatures",
     "SemiStructuredClassifier",
     "SemiStructuredRegressor",
     "SemistructError",
@@ -87,6 +90,7 @@ __all__ = [
     "linear",
     "load",
     "losses",
+    "mask_features",
     "metrics",
     "mlp",
     "recurrent",
@@ -100,6 +104,7 @@ __all__ = [
     "ti",
     "transition_probabilities",
     "wrap",
+    "zoo",
 ]
 
 __version__ = "0.1.0"

@@ -9,6 +9,7 @@ from semistruct.estimators.cox import CoxPH
 from semistruct.estimators.discrete_hazard import DiscreteHazard
 from semistruct.estimators.early_fusion import EarlyFusion
 from semistruct.estimators.features.image_features import ImageFeatures
+from semistruct.estimators.features.mask_features import MaskFeatures, mask_features
 from semistruct.estimators.late_fusion import LateFusion
 from semistruct.estimators.pamm import PAMM
 from semistruct.estimators.regressor import SemiStructuredRegressor
@@ -23,6 +24,7 @@ __all__ = [
     "EarlyFusion",
     "ImageFeatures",
     "LateFusion",
+    "MaskFeatures",
     "SemiStructuredClassifier",
     "SemiStructuredRegressor",
     "TwoStage",
@@ -30,6 +32,7 @@ __all__ = [
     "check_basis",
     "compare",
     "concurvity",
+    "mask_features",
     "transition_probabilities",
     "wrap",
 ]

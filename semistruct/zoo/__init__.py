@@ -1,0 +1,53 @@
+"""Models of the literature as short recipes: columns by name in, a configured estimator out.
+
+Every recipe is a function ``recipe(*columns, table=..., network=..., **options)``: the columns that
+networks read, the structured part as a piece of a formula or a list of names, options of the
+networks, and options of the estimator, which replace those of the recipe. What it returns is not
+fitted and behaves like any other estimator: ``clone``, ``summary``, ``save``. Every docstring says
+what is as published, what is changed, and why.
+
+Examples
+--------
+>>> from semistruct import zoo
+>>> zoo.wide_and_deep_survival("ct", table="age + s(bmi)", n_folds=3)
+CoxPH(formula=age + s(bmi) + cnn(ct), n_folds=3)
+>>> sorted(zoo.MODELS)[:3]
+['deep_conv_surv', 'deep_pamm', 'deep_surv']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from semistruct.zoo.cox import deep_conv_surv, deep_surv, wide_and_deep_survival
+from semistruct.zoo.hazards import deep_pamm
+from semistruct.zoo.places import law_paige_russell, sirko_masks, suel_ordinal, you_crop_yield
+from semistruct.zoo.regression import semi_structured, wide_and_deep
+
+__all__ = [
+    "MODELS",
+    "deep_conv_surv",
+    "deep_pamm",
+    "deep_surv",
+    "law_paige_russell",
+    "semi_structured",
+    "sirko_masks",
+    "suel_ordinal",
+    "wide_and_deep",
+    "wide_and_deep_survival",
+    "you_crop_yield",
+]
+
+MODELS: dict[str, Callable[..., Any]] = {
+    "deep_conv_surv": deep_conv_surv,
+    "deep_pamm": deep_pamm,
+    "deep_surv": deep_surv,
+    "law_paige_russell": law_paige_russell,
+    "semi_structured": semi_structured,
+    "sirko_masks": sirko_masks,
+    "suel_ordinal": suel_ordinal,
+    "wide_and_deep": wide_and_deep,
+    "wide_and_deep_survival": wide_and_deep_survival,
+    "you_crop_yield": you_crop_yield,
+}
