@@ -36,9 +36,13 @@ class SemiStructuredNet(nn.Module):
     Notes
     -----
     ``gamma`` starts at zero, so that training starts from the structured model.
+
+    The level of a score means nothing: a constant belongs to the intercept, and a partial
+    likelihood does not see it at all. ``level`` is set when training has ended.
     """
 
     scale: Tensor
+    level: Tensor
 
     def __init__(
         self,
@@ -55,6 +59,7 @@ class SemiStructuredNet(nn.Module):
             [nn.Parameter(torch.zeros(terms[term].latent_dim)) for _, term in self.slots]
         )
         self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.get_default_dtype()))
+        self.register_buffer("level", torch.zeros_like(self.scale))
 
     def encode(self, batch: Batch) -> tuple[TermFeatures, ...]:
         """Features of every term: the one pass from which scores and objectives are computed.
@@ -66,12 +71,16 @@ class SemiStructuredNet(nn.Module):
         return tuple(term.encode(batch) for term in self.terms)  # type: ignore[operator]
 
     def scores_of(self, features: Sequence[TermFeatures]) -> Tensor:
-        """Deep scores ``(b, T)``: column t is ``U gamma`` of slot t, zero where all is absent."""
-        columns = [
-            torch.where(features[term].some, features[term].joined @ gamma, 0.0)
-            for gamma, (_, term) in zip(self.gammas, self.slots, strict=True)
-        ]
-        return torch.stack(columns, dim=1) * self.scale
+        """Deep scores ``(b, T)``: ``U gamma`` less its level, zero where all is absent."""
+        scores = torch.stack(
+            [
+                features[term].joined @ gamma
+                for gamma, (_, term) in zip(self.gammas, self.slots, strict=True)
+            ],
+            dim=1,
+        )
+        some = torch.stack([features[term].some for _, term in self.slots], dim=1)
+        return torch.where(some, scores * self.scale - self.level, 0.0)
 
     def scores(self, batch: Batch) -> Tensor:
         """Deep scores ``(b, T)`` of a batch, see :meth:`scores_of`."""

@@ -171,7 +171,7 @@ def _unseen_scores(
     """Mean scores ``(m, T)`` of held-out rows, each part at the epoch the others chose."""
     found = np.zeros((len(rows), len(problem.blueprint.slots)))
     for number in np.unique(part):
-        at = [course.scores[course.round_of(chosen.of_part[number])] for course in courses]
+        at = [course.centred(course.round_of(chosen.of_part[number])) for course in courses]
         mean = problem.spread(np.mean(at, axis=0, dtype=float), problem.units(rows), rows)
         found[part == number] = mean[part == number]
     return found

@@ -193,6 +193,7 @@ class _Log:
             tuple(self.states),
             np.stack(self.scores),
             np.stack(self.beta),
+            self.model.problem.levelled(self.held_out),
             self.before,
         )
 

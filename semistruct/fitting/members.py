@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from semistruct._validation import is_positive_whole
@@ -160,6 +161,19 @@ class DeepProblem:
             scores = scores[..., np.searchsorted(units, self.unit[rows]), :]
         return scores if self.row_weights is None else scores * self.row_weights[rows]
 
+    def levelled(self, units: np.ndarray) -> np.ndarray:
+        """Where ``(len(units), T)`` a score has a level: something is there, and not ``by=``.
+
+        What multiplies another column is no constant, and is left alone.
+        """
+        found = np.zeros((len(units), len(self.blueprint.slots)), bool)
+        for t, slot in enumerate(self.blueprint.slots):
+            if slot.by is None:
+                inputs = self.blueprint.plans[slot.network].inputs
+                present = [self.modalities[part.name].present[units] for part in inputs]
+                found[:, t] = np.any(present, axis=0)
+        return found
+
     @cached_property
     def _by_unit(self) -> tuple[np.ndarray, np.ndarray]:
         unit = np.zeros(0, dtype=int) if self.unit is None else self.unit
@@ -200,9 +214,11 @@ class Course:
     states : tuple of R mappings of str to Tensor
         What training had changed after each round.
     scores : (R, u, T) array
-        Scores of the held-out units after each round.
+        Scores of the held-out units after each round, with the level that goes with ``beta``.
     beta : (R, P) array
         The structured coefficients that were trained along.
+    levelled : (u, T) bool array
+        Where scores have a level, see :meth:`DeepProblem.levelled`.
     pretraining : DataFrame
         What the objectives were before, see :func:`~semistruct.fitting.pretraining.pretrain`.
     """
@@ -212,7 +228,20 @@ class Course:
     states: tuple[Mapping[str, Tensor], ...] = field(repr=False)
     scores: np.ndarray = field(repr=False)
     beta: np.ndarray = field(repr=False)
+    levelled: np.ndarray = field(repr=False)
     pretraining: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+
+    @property
+    def levels(self) -> np.ndarray:
+        """Mean score ``(R, T)`` of the held-out units after each round."""
+        counts = np.maximum(self.levelled.sum(axis=0), 1)
+        found: np.ndarray = (self.scores * self.levelled).sum(axis=1) / counts
+        return found
+
+    def centred(self, kept: int) -> np.ndarray:
+        """Scores ``(u, T)`` of a round less their level, which no other network shares."""
+        centred: np.ndarray = self.scores[kept] - self.levels[kept] * self.levelled
+        return centred
 
     @property
     def epochs(self) -> np.ndarray:
@@ -228,6 +257,7 @@ class Course:
         kept = self.round_of(epoch)
         net = copy.deepcopy(self.net)
         net.load_state_dict({**net.state_dict(), **self.states[kept]})
+        net.level.copy_(torch.from_numpy(self.levels[kept]))
         net.requires_grad_(False).eval()
         return Member(net, self.history, int(self.epochs[kept]))
 

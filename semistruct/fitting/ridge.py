@@ -73,8 +73,10 @@ class RidgeSolver(MemberSolver):
             fit.beta[at][: design.p]
             for at, design in zip(fit.slices, problem.structured.designs, strict=True)
         ]
-        scores = predict_scores(net, problem.modalities, problem.units(held_out))
-        return Course(net, history, ({},), scores[None], np.concatenate(own)[None])
+        unseen = problem.units(held_out)
+        scores = predict_scores(net, problem.modalities, unseen)
+        beta = np.concatenate(own)[None]
+        return Course(net, history, ({},), scores[None], beta, problem.levelled(unseen))
 
 
 def _rotated_features(

@@ -134,7 +134,8 @@ class PictureEffect:
             for net in self._networks:
                 latent = net.terms[self._network](Batch(inputs, present, masks))
                 for t in self.own_slots:
-                    total = total + float(slope[t]) * (latent @ net.gammas[t]) * net.scale[t]
+                    score = (latent @ net.gammas[t]) * net.scale[t] - net.level[t]
+                    total = total + float(slope[t]) * score
             return total / len(self._networks)
 
         return effect

@@ -25,7 +25,8 @@ def course(problem, scores, epochs):
     """Made-up scores ``(R, m)`` with the coefficients of the structured model."""
     history = pd.DataFrame({"epoch": epochs, "train_loss": 0.0, "held_out_loss": 0.0})
     beta = np.tile(problem.start.beta, (len(epochs), 1))
-    return Course(None, history, ({},) * len(epochs), np.asarray(scores)[:, :, None], beta)
+    scores = np.asarray(scores)[:, :, None]
+    return Course(None, history, ({},) * len(epochs), scores, beta, np.ones(scores.shape[1:], bool))
 
 
 def residual(problem, rows):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import copy
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from semistruct.terms import cnn
 from tests._fits import make_problem
 
 N = 60
+SINGLE = 1e-6  # scores of about one in single precision, less their level
 SEED = np.random.SeedSequence(4)
 
 
@@ -39,7 +41,8 @@ class Spy(MemberSolver):
             net.gammas[0].fill_(1.0)
         scores = predict_scores(net, problem.modalities, held_out)
         history = pd.DataFrame({"epoch": [1], "train_loss": [0.0], "held_out_loss": [0.0]})
-        return Course(net, history, ({},), scores[None], problem.start.beta[None])
+        beta, levelled = problem.start.beta[None], problem.levelled(held_out)
+        return Course(net, history, ({},), scores[None], beta, levelled)
 
 
 @pytest.fixture
@@ -70,7 +73,31 @@ def test_no_row_is_scored_by_a_network_that_saw_it(problem):
     for number in range(4):
         rows = np.flatnonzero(found.fold == number)
         own = [problem.scores(member.net, rows) for member in found.members[2 * number :][:2]]
-        np.testing.assert_allclose(found.scores[rows], np.mean(own, axis=0), rtol=1e-5)
+        np.testing.assert_allclose(found.scores[rows], np.mean(own, axis=0), atol=SINGLE)
+
+
+def test_networks_of_different_levels_have_scores_of_one_level(problem):
+    missing = problem.modalities["scan"].present.copy()
+    missing[:7] = False
+    scan = replace(problem.modalities["scan"], present=missing)
+    problem = replace(problem, modalities={"scan": scan})
+    found = cross_fit(problem, Spy(), np.arange(N), n_folds=4, random_state=SEED)
+    present = np.flatnonzero(missing)
+    for number, member in enumerate(found.members):
+        rows = present[found.fold[present] == number]
+        assert found.scores[rows].std() > 0
+        np.testing.assert_allclose(found.scores[rows].mean(), 0, atol=1e-6)
+        before = replace_level(member.net, 0.0)
+        shift = problem.scores(before, present) - problem.scores(member.net, present)
+        np.testing.assert_allclose(shift, float(member.net.level[0]), rtol=1e-4)
+        assert abs(shift[0, 0]) > 1e-3
+    assert not found.scores[~missing].any()
+
+
+def replace_level(net, value):
+    other = copy.deepcopy(net)
+    other.level.fill_(value)
+    return other
 
 
 def test_one_fold_holds_rows_out(problem):
@@ -83,7 +110,8 @@ def test_one_fold_holds_rows_out(problem):
     # The held-out rows have parts, each scored at the epoch that the others choose.
     assert set(found.fold[held_out]) == {0, 1, 2, 3, 4} and (found.fold[train] == -1).all()
     assert all(len(set(found.fold[groups == group])) == 1 for group in set(groups))
-    np.testing.assert_allclose(found.scores, problem.scores(found.members[0].net, np.arange(N)))
+    again = problem.scores(found.members[0].net, np.arange(N))
+    np.testing.assert_allclose(found.scores, again, atol=SINGLE)
 
 
 def test_workers_do_not_change_the_result(problem):
