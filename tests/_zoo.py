@@ -20,12 +20,20 @@ QUICK = {
     "n_folds": 2,
     "n_repeats": 1,
     "max_epochs": 15,
-    "learning_rate": 3e-3,
+    "batch_size": 16,
+    "learning_rate": 1e-2,
     "progress": False,
     "random_state": 0,
 }
 # Tiny pictures need no augmentation and few channels.
-SMALL = {"channels": (8,), "latent_dim": 4, "dropout": 0.0, "shift": 0.0, "rotation": 0.0}
+SMALL = {
+    "channels": (8,),
+    "latent_dim": 4,
+    "dropout": 0.0,
+    "shift": 0.0,
+    "rotation": 0.0,
+    "hflip": False,
+}
 
 
 def brightness_pictures(values: np.ndarray, rng: np.random.Generator) -> ss.ImageArray:
@@ -105,7 +113,7 @@ class Case:
     response: str | None = None  # None is follow-up
 
     def model(self, **options: Any) -> Any:
-        return self.make(*self.columns, **{**self.options, **QUICK, **options})
+        return self.make(*self.columns, **{**QUICK, **self.options, **options})
 
     def study(self) -> tuple[pd.DataFrame, Any]:
         if self.response is None:
@@ -133,6 +141,17 @@ CASES = {
         {"table": ["area", "rooms"], "network": SMALL},
         "price",
     ),
+    "multi_surv": Case(
+        zoo.multi_surv,
+        ("ct", "rna"),
+        {
+            "cuts": 5,
+            "network": {**SMALL, "hidden": (16,)},
+            "learning_rate": 3e-3,
+            "max_epochs": 30,
+            "n_folds": 3,
+        },
+    ),
     "semi_structured": Case(
         zoo.semi_structured,
         ("street",),
@@ -142,7 +161,10 @@ CASES = {
     "sirko_masks": Case(zoo.sirko_masks, ("roofs",), {"table": "area"}, "income"),
     "suel_ordinal": Case(zoo.suel_ordinal, ("street", "air"), {"network": SMALL}, "decile"),
     "wide_and_deep": Case(
-        zoo.wide_and_deep, ("area", "rooms"), {"network": {"hidden": (16,)}}, "rich"
+        zoo.wide_and_deep,
+        ("area", "rooms"),
+        {"network": {"hidden": (16,)}, "max_epochs": 60},
+        "rich",
     ),
     "wide_and_deep_survival": Case(
         zoo.wide_and_deep_survival, ("ct",), {"table": "age + sex", "network": SMALL}

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from semistruct.zoo.cox import deep_conv_surv, deep_surv, wide_and_deep_survival
-from semistruct.zoo.hazards import deep_pamm
+from semistruct.zoo.hazards import deep_pamm, multi_surv
 from semistruct.zoo.places import law_paige_russell, sirko_masks, suel_ordinal, you_crop_yield
 from semistruct.zoo.regression import semi_structured, wide_and_deep
 
@@ -31,6 +31,7 @@ __all__ = [
     "deep_pamm",
     "deep_surv",
     "law_paige_russell",
+    "multi_surv",
     "semi_structured",
     "sirko_masks",
     "suel_ordinal",
@@ -44,6 +45,7 @@ MODELS: dict[str, Callable[..., Any]] = {
     "deep_pamm": deep_pamm,
     "deep_surv": deep_surv,
     "law_paige_russell": law_paige_russell,
+    "multi_surv": multi_surv,
     "semi_structured": semi_structured,
     "sirko_masks": sirko_masks,
     "suel_ordinal": suel_ordinal,

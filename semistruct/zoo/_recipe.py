@@ -105,6 +105,11 @@ def _term(
     name: str, columns: tuple[str, ...], network: Network, published: Mapping[str, Any]
 ) -> DeepTerm:
     given = {**published, **_checked_network(network)}
+    if "fusion" in given and "encoder" in given:
+        raise SpecificationError(
+            f"the networks of {', '.join(map(repr, columns))} are fused and chosen by the shape of "
+            "a row; 'encoder' names that of a single column."
+        )
     return encoder(given.pop("encoder", name), *columns, **given)
 
 

@@ -55,11 +55,11 @@ def test_better_than_a_null_model_on_new_rows(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_clones_and_options(name):
-    model = CASES[name].model(random_state=5)
+    model = CASES[name].model(random_state=5, n_folds=4)
     copy = clone(model)
     assert repr(copy) == repr(model)
     inner = model.estimator if isinstance(model, ss.EarlyFusion) else model
-    assert inner.random_state == 5 and inner.n_folds == 2
+    assert inner.random_state == 5 and inner.n_folds == 4
 
 
 @pytest.mark.parametrize("name", CASES)
