@@ -22,6 +22,7 @@ from semistruct.network import SemiStructuredNet
 __all__ = ["CheckpointedSolver"]
 
 _STATE = "state"
+_ARRAYS = ("scores", "beta", "levelled")
 _TABLES = ("history", "pretraining")
 
 
@@ -76,7 +77,8 @@ class CheckpointedSolver(MemberSolver):
 
 
 def _write(file: Path, course: Course) -> None:
-    tensors = {"scores": torch.from_numpy(course.scores), "beta": torch.from_numpy(course.beta)}
+    arrays = {name: getattr(course, name) for name in _ARRAYS}
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     notes = {"rounds": str(len(course.states))}
     for name, table in zip(_TABLES, (course.history, course.pretraining), strict=True):
         tensors[name] = torch.from_numpy(table.to_numpy(dtype=float, copy=True))
@@ -105,9 +107,10 @@ def _read(file: Path, net: SemiStructuredNet) -> Course:
         own = {name: value for name, value in tensors.items() if name.startswith(prefix)}
         states.append({name.removeprefix(prefix): value for name, value in own.items()})
     net.load_state_dict(states[0])
-    values = {name: tensors[name].numpy() for name in ("scores", "beta", *_TABLES)}
+    values = {name: tensors[name].numpy() for name in (*_ARRAYS, *_TABLES)}
     history, pretraining = (_table(values[name], json.loads(notes[name])) for name in _TABLES)
-    return Course(net, history, tuple(states[1:]), values["scores"], values["beta"], pretraining)
+    arrays = [values[name] for name in _ARRAYS]
+    return Course(net, history, tuple(states[1:]), *arrays, pretraining)
 
 
 def _table(values: np.ndarray, columns: list[str]) -> pd.DataFrame:
