@@ -19,6 +19,7 @@ from semistruct.families import Objective
 from semistruct.families.cox import ENTRY, EVENT, TIME, BoundCox, CoxPartialLikelihood
 from semistruct.fitting.model import ModelFit
 from semistruct.fitting.sampled_controls import SampledControls
+from semistruct.fitting.score_nodes import Nodes
 from semistruct.inference.proportional_hazards import TimeTransform, proportional_hazards_test
 from semistruct.losses import (
     cox_deviance_residuals,
@@ -171,7 +172,10 @@ n_jobs, checkpoint, progress, random_state
     def predict(self, X: Any) -> np.ndarray:
         """Log hazard ratio of every row, ``(n,)``, to a row whose terms are all zero.
 
-        Larger is riskier. Ratios between rows mean something, the level does not.
+        Larger is riskier. Ratios between rows mean something, the level does not. Of a row that
+        lacks a picture it is the logarithm of the mean hazard ratio over what the picture may say:
+        the ratio at the beginning, from where on it falls, since those at high risk leave first.
+        Survival functions take that into account.
         """
         return self._eta(self._new_rows(X))
 
@@ -308,8 +312,9 @@ n_jobs, checkpoint, progress, random_state
             )
         return codes
 
-    def _eta(self, frame: pd.DataFrame) -> np.ndarray:
-        return self.fit_.eta(frame, self._device())[:, 0]
+    def _nodes(self, frame: pd.DataFrame) -> Nodes:
+        nodes = self.fit_.node_etas(frame, self._device())
+        return Nodes(nodes.n, nodes.row, nodes.values[:, 0])
 
 
 def _combinations(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.MultiIndex:
