@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, cast
 
@@ -14,7 +15,12 @@ from torch import nn
 from semistruct.estimators._cox_curves import CoxCurves
 from semistruct.estimators._fit import FitOptions, fit_model
 from semistruct.estimators._specification import Formula, Specification
-from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
+from semistruct.exceptions import (
+    DataError,
+    DataWarning,
+    SpecificationError,
+    UnsupportedCombinationError,
+)
 from semistruct.families import Objective
 from semistruct.families.cox import ENTRY, EVENT, TIME, BoundCox, CoxPartialLikelihood
 from semistruct.fitting.model import ModelFit
@@ -253,6 +259,13 @@ n_jobs, checkpoint, progress, random_state
     def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
         super()._fit(X, y, sample_weight, groups)
         self.n_events_ = int(self.fit_.problem.y[:, EVENT].sum())
+        if self.loglik_null_ == 0.0 and self.edf_.size:
+            warnings.warn(
+                "nobody else is at risk at the time of any event, so that no rows are compared: "
+                "the coefficients mean nothing. Look at entry times and strata.",
+                DataWarning,
+                stacklevel=4,
+            )
         if self._curve_covariance() == "cluster":
             _ = self.curves_  # clusters that cannot be used are refused now, not by a prediction
 
