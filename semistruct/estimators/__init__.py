@@ -11,6 +11,7 @@ from semistruct.estimators.early_fusion import EarlyFusion
 from semistruct.estimators.features.image_features import ImageFeatures
 from semistruct.estimators.features.mask_features import MaskFeatures, mask_features
 from semistruct.estimators.late_fusion import LateFusion
+from semistruct.estimators.multi_task_logistic import MultiTaskLogistic
 from semistruct.estimators.pamm import PAMM
 from semistruct.estimators.regressor import SemiStructuredRegressor
 from semistruct.estimators.transitions import transition_probabilities
@@ -25,6 +26,7 @@ __all__ = [
     "ImageFeatures",
     "LateFusion",
     "MaskFeatures",
+    "MultiTaskLogistic",
     "SemiStructuredClassifier",
     "SemiStructuredRegressor",
     "TwoStage",

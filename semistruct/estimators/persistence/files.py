@@ -65,7 +65,7 @@ def load(path: str | os.PathLike[str], *, encoders: Mapping[str, nn.Module] | No
 
     Returns
     -------
-    SemiStructuredRegressor, CoxPH, PAMM or DiscreteHazard
+    SemiStructuredRegressor, CoxPH, PAMM, DiscreteHazard or MultiTaskLogistic
         Fitted. It predicts the same numbers, bit for bit, on the same kind of machine.
 
     Raises
