@@ -245,8 +245,7 @@ def fit_model(
     )
     if expanded is not None:
         groups = deep_problem.gather(groups)
-    if not blueprint.is_linear:
-        deep_problem = share_pictures(deep_problem, list(keys.values()))
+    deep_problem = share_pictures(deep_problem, list(keys.values()))
     solver: MemberSolver = GradientSolver(options.training)
     if blueprint.is_linear:
         solver = RidgeSolver()
@@ -264,9 +263,6 @@ def fit_model(
         random_state=options.random_state,
         n_jobs=options.n_jobs,
         progress=options.progress,
-        table=frame,
-        columns=specification.tabular(frame),
-        table_row=None if expanded is None else expanded.unit,
     )
     return replace(fitted, blueprint=blueprint, deep=deep)
 

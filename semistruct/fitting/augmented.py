@@ -94,8 +94,10 @@ def _extended(design: Design, names: Sequence[str], ridge: Sequence[slice]) -> D
         for group in ridge
     ]
     kinds = np.array(["random" if ridge else "parametric"] * len(names), dtype=object)
+    added = {f"columns from {p}": slice(p, p + len(names))} if names else {}
     return replace(
         design,
+        slices={**design.slices, **added},
         names=(*design.names, *names),
         kinds=np.concatenate([design.kinds, kinds]),
         penalties=(*design.penalties, *penalties),

@@ -111,8 +111,6 @@ def deep_problem_of(fit: ModelFit) -> DeepProblem:
         fit.unit,
         row_weights(slots, rows),
     )
-    if fit.blueprint.is_linear:
-        return problem
     return share_pictures(problem, [read.keys(frame) for read in fit.blueprint.readers.values()])
 
 

@@ -23,10 +23,12 @@ from semistruct.fitting.structured import StructuredFit, StructuredProblem, fit_
 from semistruct.inference.covariance import CovarianceKind, covariance
 from semistruct.inference.wald import wald_table
 from semistruct.losses import cox_schoenfeld_residuals, cox_score_residuals
+from semistruct.terms import s
 
 __all__ = ["PartialFit", "orthogonal_fit", "partial_effects", "partial_fit"]
 
 _UNSTABLE = 0.5  # standard errors between two seeds
+_LEAST_DISTINCT = 100  # scores, for a curve of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,12 +175,12 @@ def partial_fit(
     -----
     The predictor is ``X b + curves + g(picture)``. Networks on the same folds learn ``m = E_w[X |
     picture, curves]`` with the information ``w`` of every row as its weight. Both nuisances then
-    are columns beside ``X``: the likelihood is maximised over ``b``, the curves and the weights of
-    all scores (see :func:`orthogonal_fit`). At its maximum ``sum (X - m) dl/d eta = 0`` where
-    ``m`` is the best combination of what the networks and the curves say about ``X``: errors in
-    ``g`` are multiplied by errors in ``m``. In a Cox model the risk-set means are the part of the
-    least favourable direction that depends on time, and the networks learn ``X`` minus its mean
-    among those at risk, weighted by the expected number of events.
+    stand beside ``X``: the likelihood is maximised over ``b``, the curves, the weights of all
+    scores and a curve of their best combination (see :func:`orthogonal_fit`). At its maximum
+    ``sum (X - m) dl/d eta = 0`` where ``m`` is the best combination of what all these say about
+    ``X``: errors in ``g`` are multiplied by errors in ``m``. In a Cox model the risk-set means are
+    the part of the least favourable direction that depends on time, and the networks learn ``X``
+    minus its mean among those at risk, weighted by the expected number of events.
 
     Nominal coverage is not promised: the score is orthogonal, but the networks may not have found
     what confounds.
@@ -248,7 +250,7 @@ def partial_fit(
 def orthogonal_fit(
     problem: StructuredProblem, start: StructuredFit, nuisance: Sequence[np.ndarray]
 ) -> tuple[StructuredFit, StructuredProblem]:
-    """The structured model with out-of-fold nuisances as columns beside its own.
+    """The structured model with out-of-fold nuisances beside its own columns.
 
     Parameters
     ----------
@@ -265,18 +267,51 @@ def orthogonal_fit(
 
     Notes
     -----
-    For the normal with identity link this is least squares on all columns, whose coefficients of
-    ``X`` are those of the regression of the response on ``X`` minus its regression on the
-    nuisances (Frisch and Waugh 1933, Econometrica 1; Lovell 1963, JASA 58).
+    Nuisances that were learned from few rows scatter about what they estimate, so that a multiple
+    of them is not the best guess at it (see :mod:`semistruct.fitting.recalibration`). Beside the
+    columns themselves stands a penalised curve of their best combination, its bends shrunk as the
+    restricted likelihood says: to none where the combination is all.
+
+    For the normal with identity link and no bends this is least squares on all columns, whose
+    coefficients of ``X`` are those of the regression of the response on ``X`` minus its regression
+    on the nuisances (Frisch and Waugh 1933, Econometrica 1; Lovell 1963, JASA 58).
     """
     columns = []
     for own in nuisance:
         spread = own.std(axis=0)
         kept = spread > 1e-10 * (1e-300 + np.abs(own).max(axis=0, initial=0.0))
         columns.append((own[:, kept] - own[:, kept].mean(axis=0)) / spread[kept])
+    fixed = fix_smoothing(problem, start.smoothing)
     labels = [[f"nuisance {j + 1}" for j in range(own.shape[1])] for own in columns]
-    extended = with_columns(fix_smoothing(problem, start.smoothing), columns, labels)
+    straight = with_columns(fixed, columns, labels)
+    fit = fit_structured(straight)
+    curved: list[np.ndarray] = []
+    groups: list[list[slice]] = []
+    for design, own, at in zip(problem.designs, columns, fit.slices, strict=True):
+        bends = _bends(own @ fit.beta[at][design.p :])
+        curved.append(np.hstack([own, bends]))
+        groups.append([slice(own.shape[1], curved[-1].shape[1])] if bends.shape[1] else [])
+    if not any(groups):
+        return fit, straight
+    labels = [[f"nuisance {j + 1}" for j in range(own.shape[1])] for own in curved]
+    extended = with_columns(fixed, curved, labels, groups)
     return fit_structured(extended), extended
+
+
+def _bends(index: np.ndarray) -> np.ndarray:
+    """Columns ``(n, m)`` of a P-spline without its straight line, for an identity penalty."""
+    distinct, place = np.unique(index, return_inverse=True)
+    if len(distinct) < _LEAST_DISTINCT:
+        return np.zeros((len(index), 0))
+    # Few far-away scores must not decide where the knots are.
+    lowest, highest = np.quantile(index, [0.005, 0.995])
+    clipped = pd.DataFrame({"index": np.clip(distinct, lowest, highest)})
+    basis = s("index", k=8).build(clipped)
+    values, vectors = np.linalg.eigh(basis.penalties[0])
+    bent = values > 1e-8 * values[-1]
+    once = basis.design(clipped).dense() @ (vectors[:, bent] / np.sqrt(values[bent]))
+    found = once[place]
+    return found / np.sqrt((found**2).mean())
 
 
 def _columns_of(problem: DeepProblem, scores: np.ndarray, k: int) -> np.ndarray:
