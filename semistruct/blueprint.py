@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -158,6 +158,36 @@ class NetworkBlueprint:
         """Inputs that rows may lack, and the column of pictures or tensors each of them reads."""
         own = {name: reader.column for name, reader in self.readers.items()}
         return {name: column for name, column in own.items() if column is not None}
+
+    def columns_of(self, slot: Slot) -> frozenset[str]:
+        """The columns of pictures and tensors that a slot reads."""
+        names = [part.name for part in self.plans[slot.network].inputs]
+        return frozenset(self.columns[name] for name in names if name in self.columns)
+
+    def without(
+        self, modalities: Mapping[str, Modality], columns: Collection[str]
+    ) -> dict[str, Modality]:
+        """The inputs as they are when all rows lack these columns."""
+        own = self.columns
+        return {
+            name: replace(read, present=np.zeros(len(read), dtype=bool))
+            if own.get(name) in columns
+            else read
+            for name, read in modalities.items()
+        }
+
+    def present(self, modalities: Mapping[str, Modality]) -> np.ndarray:
+        """Which rows have at least one input of every slot, ``(n, T)``."""
+        found = []
+        for slot in self.slots:
+            inputs = self.plans[slot.network].inputs
+            found.append(np.any([modalities[part.name].present for part in inputs], axis=0))
+        return np.column_stack(found)
+
+    def lacking(self, modalities: Mapping[str, Modality], columns: Sequence[str]) -> np.ndarray:
+        """Which rows lack each of these columns, ``(n, M)``."""
+        reads = {column: name for name, column in self.columns.items()}
+        return np.column_stack([~modalities[reads[column]].present for column in columns])
 
     @property
     def is_linear(self) -> bool:

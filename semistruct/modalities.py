@@ -147,28 +147,32 @@ class TensorReader(Reader):
         return self.name
 
     def read(self, frame: pd.DataFrame) -> Modality:
+        if self.name in frame.columns and frame[self.name].isna().all():
+            return self._nothing(len(frame))  # of any type: nothing is known of it
         column = _tensor_column(frame, self.name, self.image, self.in_shape)
         _check_finite(column, self.name)
         if self.ragged:
             return self._read_ragged(column)
-        present = ~column.isna()
-        if present.any() and tuple(column.tensor_shape) != self.in_shape:
+        if tuple(column.tensor_shape) != self.in_shape:
             raise DataError(
                 f"column {self.name!r} has rows of shape {tuple(column.tensor_shape)}, but the "
                 f"model was fitted on {self.in_shape}; resize them, for example with "
                 "ImageArray.from_files(..., size=...)."
             )
-        if not present.any():
-            values: TensorArray | np.ndarray = np.zeros((len(frame), *self.in_shape), np.float32)
-            return Modality(self.name, values, present, self.in_shape)
-        return Modality(self.name, column, present, self.in_shape)
+        return Modality(self.name, column, ~column.isna(), self.in_shape)
+
+    def _nothing(self, n: int) -> Modality:
+        """A column of absent rows."""
+        absent = np.zeros(n, dtype=bool)
+        if not self.ragged:
+            values = np.zeros((n, *self.in_shape), np.float32)
+            return Modality(self.name, values, absent, self.in_shape)
+        values = np.zeros((n, 1, *self.in_shape[1:]), np.float32)
+        lengths = np.zeros(n, dtype=int)
+        return Modality(self.name, values, absent, self.in_shape, lengths=lengths)
 
     def _read_ragged(self, column: TensorArray) -> Modality:
         rest = self.in_shape[1:]
-        if column.isna().all():
-            lengths = np.zeros(len(column), dtype=int)
-            values = np.zeros((len(column), 1, *rest), np.float32)
-            return Modality(self.name, values, lengths > 0, self.in_shape, lengths=lengths)
         found = _elements(column, self.name)
         if found != rest:
             raise DataError(

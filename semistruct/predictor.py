@@ -63,8 +63,8 @@ class Predictor:
     Notes
     -----
     Nothing is learned from the rows that are predicted: a row alone gives what it gives among
-    others. A row whose picture is missing (score NaN) has the score the table predicts for it,
-    so that the deep term contributes nothing.
+    others. A score that is NaN is taken to be what the table predicts for it, so that the deep
+    term contributes nothing.
     """
 
     designs: tuple[Design, ...]
@@ -84,6 +84,28 @@ class Predictor:
                 eta += column.gamma * _orthogonal(block, column, scores, t)
             columns.append(eta)
         return np.column_stack(columns)
+
+    def shadows(self, frame: pd.DataFrame) -> np.ndarray:
+        """What the table predicts for the scores, ``(n, T)``."""
+        found = np.zeros((len(frame), len(self.columns)))
+        for k, design in enumerate(self.designs):
+            own = self._own(k)
+            if own:
+                block = design.block(frame)
+                for t, column in own:
+                    found[:, t] = block.matvec(column.G[:, 0]) + column.center
+        return found
+
+    def moved(self, eta: np.ndarray, change: np.ndarray) -> np.ndarray:
+        """Predictors ``(n, K)`` after the scores have changed by ``change`` ``(n, T)``.
+
+        A score that is not used may change by NaN.
+        """
+        found = eta.copy()
+        for t, column in enumerate(self.columns):
+            if column.gamma:
+                found[:, column.param] += column.gamma * change[:, t]
+        return found
 
     def contributions(
         self, frame: pd.DataFrame, param_names: Sequence[str], scores: np.ndarray | None = None

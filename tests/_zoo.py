@@ -94,6 +94,7 @@ def place_study(n: int = 2 * N_TRAIN) -> pd.DataFrame:
     surface = np.sin(4 * lon) * np.cos(3 * lat)
     noise = rng.normal(0, 0.3, n)
     frame["surface"] = surface
+    frame["light"] = np.where(street > 0.5, "bright", "dark")
     frame["price"] = 0.5 * area + 0.3 * rooms + 1.5 * beauty + noise
     frame["yield"] = surface + 0.05 * (year - 2005) + street + noise
     frame["income"] = 0.4 * houses + 0.3 * area + noise
@@ -127,7 +128,16 @@ class Case:
         return frame[train], y[train], frame[test], y[test]
 
 
+FUSED = {"network": {**SMALL, "hidden": (16,)}, "batch_size": 32}
+
 CASES = {
+    "cheerla_gevaert": Case(zoo.cheerla_gevaert, ("ct", "rna"), FUSED | {"max_epochs": 30}),
+    "concat_ae": Case(zoo.concat_ae, ("ct", "rna"), FUSED),
+    "cross_ae": Case(zoo.cross_ae, ("ct", "rna"), FUSED),
+    "deep_corr_surv": Case(zoo.deep_corr_surv, ("ct", "rna"), FUSED),
+    "jean_transfer": Case(
+        zoo.jean_transfer, ("street",), {"proxy": "light", "network": SMALL}, "price"
+    ),
     "deep_conv_surv": Case(zoo.deep_conv_surv, ("ct",), {"network": SMALL}),
     "deep_pamm": Case(
         zoo.deep_pamm,

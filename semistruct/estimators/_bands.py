@@ -62,6 +62,7 @@ def average_survival_error(
     X: np.ndarray,
     eta: np.ndarray,
     stratum: np.ndarray,
+    weight: np.ndarray,
 ) -> np.ndarray:
     """Standard error of the mean survival of some rows of a Cox model, ``(m,)``.
 
@@ -72,6 +73,8 @@ def average_survival_error(
     X : (n, p) array
         Design of the rows.
     eta, stratum : (n,) arrays
+    weight : (n,) array
+        Share of every row in the mean.
 
     Notes
     -----
@@ -102,7 +105,7 @@ def average_survival_error(
         for start in range(0, len(own), step):
             rows = own[start : start + step]
             ratio = np.exp(eta[rows] - curves.center)
-            slope = np.exp(-H * ratio) * ratio / len(eta)
+            slope = np.exp(-H * ratio) * ratio * weight[rows]
             gradient += H * (slope @ (X[rows] - curves.means))
             total += slope.sum(axis=1)
         gradient -= total[:, None] * drift[at]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -74,6 +75,32 @@ class SemiStructuredEstimator(WholeFit, InferenceMixin, BaseEstimator):
             If the table or the response cannot be used. The estimator is then not fitted.
         """
         return self._fit_whole(X, y, sample_weight, groups)
+
+    def table_model(self) -> Any:
+        """The fitted model of the table alone, to compare predictions with.
+
+        It was fitted before the networks and kept: its coefficients are the ones that are reported.
+
+        Returns
+        -------
+        Estimator of the same class
+            It predicts without deep terms and reads no picture. Its parameters are those of this
+            estimator, so that fitting it again fits the whole model.
+        """
+        check_is_fitted(self)
+        found = copy.copy(self)
+        found.__dict__.pop("curves_", None)  # computed from the whole fit when asked for
+        terms = tuple(replace(own, deep=()) for own in self.specification_.terms)
+        found.specification_ = replace(self.specification_, terms=terms)
+        found.fit_ = replace(
+            self.fit_,
+            formulas=tuple(own.text() for own in terms),
+            blueprint=None,
+            deep=None,
+        )
+        found.history_ = self.history_.iloc[:0]
+        found.criteria_ = None
+        return found
 
     @abstractmethod
     def _objective(self) -> Objective:

@@ -19,9 +19,11 @@ from semistruct.estimators._bands import (
 )
 from semistruct.estimators._follow_up import checked_times, subject_paths
 from semistruct.estimators._survival import SurvivalEstimator
-from semistruct.exceptions import DataError
+from semistruct.exceptions import DataError, UnsupportedCombinationError
 from semistruct.families.cox import TIME
+from semistruct.fitting.score_nodes import Nodes
 from semistruct.inference.covariance import CovarianceKind
+from semistruct.inference.mixed_curves import mixed_cumulative_hazard, mixed_standard_error
 from semistruct.inference.survival_curves import BandTransform, SurvivalCurves, survival_band
 from semistruct.responses import as_surv
 
@@ -35,8 +37,13 @@ class CoxCurves(SurvivalEstimator):
     strata_: pd.MultiIndex | None
 
     @abstractmethod
+    def _nodes(self, frame: pd.DataFrame) -> Nodes:
+        """Log hazard ratios ``(N,)``, several of a row that lacks pictures."""
+
     def _eta(self, frame: pd.DataFrame) -> np.ndarray:
-        """Log hazard ratios ``(n,)``."""
+        """Log hazard ratios ``(n,)``, of a row that lacks pictures that of its mean hazard."""
+        nodes = self._nodes(frame)
+        return nodes.logmean(nodes.values)
 
     @cached_property
     def curves_(self) -> SurvivalCurves:
@@ -133,7 +140,7 @@ class CoxCurves(SurvivalEstimator):
         frame = self._new_rows(X)
         design = self.fit_.problem.designs[0].block(frame).dense()
         se = self.curves_.restricted_mean_error(
-            time, design, self._eta(frame), self._stratum(frame)
+            time, design, self._nodes(frame), self._stratum(frame)
         )
         half = normal_quantile(level) * se
         lower, upper = np.maximum(estimate - half, 0.0), np.minimum(estimate + half, time)
@@ -149,6 +156,8 @@ class CoxCurves(SurvivalEstimator):
         transform: BandTransform = "log",
     ) -> pd.DataFrame:
         """Survival of subjects whose columns change: times as rows, subjects as columns.
+
+        Pictures must not be missing.
 
         Parameters
         ----------
@@ -184,7 +193,15 @@ class CoxCurves(SurvivalEstimator):
         paths = subject_paths(surv)
         grid = self._event_times() if times is None else checked_times(times)
         design = self.fit_.problem.designs[0].block(frame).dense()
-        eta, stratum = self._eta(frame), self._stratum(frame)
+        nodes, stratum = self._nodes(frame), self._stratum(frame)
+        if not nodes.is_single:
+            row = nodes.mixed[0]
+            raise UnsupportedCombinationError(
+                f"row {row} lacks a picture: what its subject's picture may say would have to be "
+                "the same in all intervals, of which the model knows nothing. Leave the subject "
+                "out, or use table_model()."
+            )
+        eta = nodes.values
         start = np.zeros(len(surv)) if surv.entry is None else surv.entry
         hazard, se = np.empty((2, len(grid), len(paths)))
         for number, rows in enumerate(paths.values()):
@@ -210,14 +227,18 @@ class CoxCurves(SurvivalEstimator):
         return float(self.fit_.problem.y[:, TIME].max())
 
     def _hazards(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
-        return self.curves_.cumulative_hazard(times, self._eta(frame), self._stratum(frame))
+        stratum = self._stratum(frame)
+        return mixed_cumulative_hazard(self.curves_, times, self._nodes(frame), stratum)
 
     def _hazard_errors(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
         X = self.fit_.problem.designs[0].block(frame).dense()
-        return self.curves_.standard_error(times, X, self._eta(frame), self._stratum(frame))
+        stratum = self._stratum(frame)
+        return mixed_standard_error(self.curves_, times, X, self._nodes(frame), stratum)
 
     def _average_survival_error(self, frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
         X = self.fit_.problem.designs[0].block(frame).dense()
+        nodes = self._nodes(frame)
+        own, stratum = nodes.row, self._stratum(frame)
         return average_survival_error(
-            self.curves_, times, X, self._eta(frame), self._stratum(frame)
+            self.curves_, times, X[own], nodes.values, stratum[own], nodes.weight / nodes.n
         )

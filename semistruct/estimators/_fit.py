@@ -263,6 +263,9 @@ def fit_model(
         random_state=options.random_state,
         n_jobs=options.n_jobs,
         progress=options.progress,
+        table=frame,
+        columns=specification.tabular(frame),
+        table_row=None if expanded is None else expanded.unit,
     )
     return replace(fitted, blueprint=blueprint, deep=deep)
 

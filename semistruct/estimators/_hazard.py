@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy import stats
+from torch import Tensor
 
 from semistruct.estimators._bands import banded, check_level
 from semistruct.estimators._follow_up import warn_beyond
 from semistruct.estimators._interval_rows import IntervalEstimator
 from semistruct.exceptions import DataError, SpecificationError
+from semistruct.inference.mixed_hazards import mixed_log_hazards
 
 __all__ = ["HazardEstimator"]
 
@@ -170,6 +173,9 @@ class HazardEstimator(IntervalEstimator):
         mean = np.where(step > 1e-12, -np.expm1(-step) / np.where(step > 1e-12, step, 1.0), 1.0)
         total = (before[:, :-1] * mean * lengths).sum(axis=1) + before[:, -1] * max(0, time - end)
         return pd.Series(total, index=frame.index)
+
+    def _mixing(self, etas: Tensor) -> Tensor:
+        return mixed_log_hazards(etas, torch.from_numpy(self.intervals_.lengths))
 
     def _cumulative(self, etas: np.ndarray, times: np.ndarray) -> np.ndarray:
         return self.intervals_.cumulative_hazard(np.exp(etas).sum(axis=0), times)

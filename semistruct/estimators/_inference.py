@@ -23,7 +23,11 @@ from semistruct.inference.marginal import (
     grid_prediction,
     marginal_prediction,
 )
-from semistruct.inference.quantile_residuals import quantile_residuals, training_residuals
+from semistruct.inference.quantile_residuals import (
+    mixed_quantile_residuals,
+    quantile_residuals,
+    training_residuals,
+)
 from semistruct.plots.diagnostics import plot_diagnostics
 from semistruct.terms import ResponseCall
 
@@ -223,8 +227,10 @@ class InferenceMixin(ReportingMixin):
         frame = self._new_rows(X)
         response, _ = self._response(None, frame, y)
         values = self._encoded(self.family_, self.specification_, frame, response)
-        eta = self.fit_.eta(frame, self._device())
-        return quantile_residuals(self.family_, eta, values, random_state)
+        nodes = self.fit_.node_etas(frame, self._device())
+        if nodes.is_single:
+            return quantile_residuals(self.family_, nodes.values, values, random_state)
+        return mixed_quantile_residuals(self.family_, nodes, values, random_state)
 
     def plot_diagnostics(self, *, level: float = 0.95, random_state: int = 0) -> np.ndarray:
         """Four panels: quantiles, worm plot, distribution, residuals against fitted values.

@@ -17,8 +17,8 @@ from semistruct.estimators._bands import banded, check_level, normal_draws
 from semistruct.estimators._expanded import TIME_COLUMNS, ExpandedRows
 from semistruct.estimators._fit import FitOptions, fit_model
 from semistruct.estimators._follow_up import checked_times
+from semistruct.estimators._mixed_intervals import MixedIntervals
 from semistruct.estimators._specification import Formula, Specification, formula_terms
-from semistruct.estimators._survival import SurvivalEstimator
 from semistruct.exceptions import DataError, SpecificationError
 from semistruct.families import Objective
 from semistruct.fitting.model import ModelFit
@@ -33,7 +33,7 @@ _CHUNK = 2 * 10**5  # rows of intervals that are evaluated at a time
 _DENSE = 4 * 10**6  # numbers held at a time for standard errors
 
 
-class IntervalEstimator(SurvivalEstimator):
+class IntervalEstimator(MixedIntervals):
     """A model of what happens in each interval of time, for one or several competing causes."""
 
     formula: Formula | Mapping[str, Formula]
@@ -138,8 +138,8 @@ class IntervalEstimator(SurvivalEstimator):
         n = len(frame)
         rows = replace(grid, unit=np.arange(n), cell=np.full(n, grid.cell[j]))
         table = rows.frame.set_axis(frame.index, axis=0)
-        scores = self.fit_.unit_scores(frame, self._device())
-        own = None if scores is None else self._weighted(scores, rows)
+        nodes = self.fit_.nodes(frame, self._device())
+        own = None if nodes is None else self._weighted(nodes.mean(nodes.values), rows)
         return self.fit_.predictor.contributions(table, self.family_.param_names, own)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
@@ -281,14 +281,14 @@ class IntervalEstimator(SurvivalEstimator):
         return np.sqrt(np.einsum("tp,pq,tq->t", total, V, total))
 
     def _log_hazards(self, frame: pd.DataFrame) -> np.ndarray:
-        """Predictors ``(K, n, J)``."""
+        """Predictors ``(K, n, J)``; of rows that lack pictures those of their mixtures."""
         n, J = len(frame), len(self.intervals_)
-        scores = self.fit_.unit_scores(frame, self._device())
+        nodes = self.fit_.nodes(frame, self._device())
         found = np.empty((len(self.causes_), n, J))
         step = max(1, _CHUNK // J)
         for start in range(0, n, step):
-            at = slice(start, start + step)
-            found[:, at] = self._eta_of(frame.iloc[at], None if scores is None else scores[at])
+            rows = np.arange(start, min(start + step, n))
+            found[:, rows] = self._mixture(frame, nodes, rows)
         return found
 
     def _eta_of(self, frame: pd.DataFrame, scores: np.ndarray | None) -> np.ndarray:
@@ -301,12 +301,6 @@ class IntervalEstimator(SurvivalEstimator):
             eta = self.fit_.predictor.eta(grid, own)  # (n J, K or 1)
             columns.append(eta.reshape(len(frame), J, -1))
         return np.moveaxis(np.concatenate(columns, axis=2), 2, 0)
-
-    def _weighted(self, scores: np.ndarray, rows: ExpandedRows) -> np.ndarray:
-        """Scores of subjects as they enter the predictors of their intervals."""
-        if all(slot.by is None for slot in self.fit_.deep.slots):  # type: ignore[union-attr]
-            return scores[rows.unit]
-        return self.fit_.weighted(scores[rows.unit], rows.frame)
 
     def _separately(self) -> tuple[int, ...]:
         """Causes whose rows have to be evaluated on their own."""
@@ -328,20 +322,21 @@ class IntervalEstimator(SurvivalEstimator):
         """
         fit, J = self.fit_, len(self.intervals_)
         used = fit.marginal if fit.deep is None else fit.deep.fit
-        scores = fit.unit_scores(frame, self._device())
+        nodes = fit.nodes(frame, self._device())
         P = len(used.beta)
         step = max(1, _DENSE // (max(J, n_times) * P))
         for start in range(0, len(frame), step):
-            part = frame.iloc[start : start + step]
-            own = None if scores is None else scores[start : start + step]
-            designs = []
+            rows = np.arange(start, min(start + step, len(frame)))
+            part = frame.iloc[rows]
+            designs: list[np.ndarray] = []
             for cause in self._separately():
                 grid = self._grid(part, cause)
                 for design, at in zip(fit.problem.designs, used.slices, strict=True):
                     X = np.zeros((len(grid.unit), P))
                     X[:, at] = grid.block(design).dense()
                     designs.append(X.reshape(len(part), J, P))
-            yield designs, self._eta_of(part, own)
+            etas = self._mixture(frame, nodes, rows, designs)
+            yield designs, etas
 
     def _incidence_limits(
         self, frame: pd.DataFrame, grid: np.ndarray, level: float, n_draws: int, random_state: Any

@@ -10,6 +10,7 @@ import torch
 
 from semistruct.estimators._follow_up import checked_times
 from semistruct.families import Family
+from semistruct.fitting.score_nodes import Nodes
 from semistruct.responses import Interval, Surv, as_surv
 
 __all__ = ["as_censored", "hazard_frame", "survival_frame"]
@@ -25,21 +26,31 @@ def as_censored(y: Any) -> Surv | Interval | None:
     return None if fields is None else as_surv(y)
 
 
-def survival_frame(family: Family, eta: torch.Tensor, times: Any, index: pd.Index) -> pd.DataFrame:
-    """``P(Y > t)`` with times as rows and subjects as columns, as lifelines has it."""
+def survival_frame(family: Family, nodes: Nodes, times: Any, index: pd.Index) -> pd.DataFrame:
+    """``P(Y > t)`` with times as rows and subjects as columns, as lifelines has it.
+
+    Of predictors ``(N, K)``, averaged over the nodes of every row.
+    """
     given = checked_times(times, lowest=-np.inf)
+    eta = torch.from_numpy(nodes.values)
     rows = [1 - family.cdf(eta, torch.full((len(eta),), float(t)).to(eta)).numpy() for t in given]
-    return pd.DataFrame(np.array(rows), pd.Index(given, name="time"), index)
+    return pd.DataFrame(
+        np.array([nodes.mean(row) for row in rows]).reshape(len(given), len(index)),
+        pd.Index(given, name="time"),
+        index,
+    )
 
 
-def hazard_frame(family: Family, eta: torch.Tensor, times: Any, index: pd.Index) -> pd.DataFrame:
+def hazard_frame(family: Family, nodes: Nodes, times: Any, index: pd.Index) -> pd.DataFrame:
     """``-log P(Y > t)``, where that probability is tiny by the family's own tail."""
-    survival = survival_frame(family, eta, times, index)
+    survival = survival_frame(family, nodes, times, index)
     with np.errstate(divide="ignore"):
         hazard = -np.log(survival)
     for at, t in enumerate(survival.index):
         tiny = np.flatnonzero(survival.iloc[at] < _TINY)
         if tiny.size:
-            tail = family.log_sf(eta[tiny], torch.full((tiny.size,), float(t)).to(eta))
-            hazard.iloc[at, tiny] = -tail.numpy()
+            own = nodes.take(tiny)
+            eta = torch.from_numpy(own.values)
+            tail = family.log_sf(eta, torch.full((len(eta),), float(t)).to(eta)).numpy()
+            hazard.iloc[at, tiny] = -own.logmean(tail)
     return hazard

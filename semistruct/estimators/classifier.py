@@ -25,6 +25,7 @@ from semistruct.estimators._classes import (
     find_classes,
     read_labels,
 )
+from semistruct.estimators._mixtures import mixed_sample
 from semistruct.estimators._specification import Formula, Specification
 from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
 from semistruct.families import Bernoulli, Categorical, Family, Objective, Ordinal
@@ -208,8 +209,8 @@ device, n_jobs, checkpoint, progress, random_state
         """Draw labels from the predicted probabilities, ``(n_samples, n)``."""
         seed = check_random_state(random_state).randint(2**31 - 1)
         generator = torch.Generator().manual_seed(int(seed))
-        eta = self._eta(self._new_rows(X))
-        codes = self.family_.sample(eta, int(n_samples), generator).numpy()
+        nodes = self.fit_.node_etas(self._new_rows(X), self._device())
+        codes = mixed_sample(self.family_, nodes, int(n_samples), generator)
         return self.classes_[codes.astype(int)]
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
@@ -361,11 +362,10 @@ device, n_jobs, checkpoint, progress, random_state
         return self.family_.validate(labels.codes(self.classes_))
 
     def _log_probabilities(self, X: Any) -> np.ndarray:
-        eta = self._eta(self._new_rows(X))
+        nodes = self.fit_.node_etas(self._new_rows(X), self._device())
+        eta = torch.from_numpy(nodes.values)
         if isinstance(self.family_, ClassFamily):
-            return self.family_.log_probabilities(eta).numpy()
+            return nodes.logmean(self.family_.log_probabilities(eta).numpy())
         logit = cast(Bernoulli, self.family_).kernel_eta(eta)[:, 0]
-        return torch.stack([logsigmoid(-logit), logsigmoid(logit)], dim=1).numpy()
-
-    def _eta(self, frame: pd.DataFrame) -> torch.Tensor:
-        return torch.from_numpy(self.fit_.eta(frame, self._device()))
+        found = torch.stack([logsigmoid(-logit), logsigmoid(logit)], dim=1).numpy()
+        return nodes.logmean(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, cast
 
@@ -14,11 +15,17 @@ from torch import nn
 from semistruct.estimators._cox_curves import CoxCurves
 from semistruct.estimators._fit import FitOptions, fit_model
 from semistruct.estimators._specification import Formula, Specification
-from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
+from semistruct.exceptions import (
+    DataError,
+    DataWarning,
+    SpecificationError,
+    UnsupportedCombinationError,
+)
 from semistruct.families import Objective
 from semistruct.families.cox import ENTRY, EVENT, TIME, BoundCox, CoxPartialLikelihood
 from semistruct.fitting.model import ModelFit
 from semistruct.fitting.sampled_controls import SampledControls
+from semistruct.fitting.score_nodes import Nodes
 from semistruct.inference.proportional_hazards import TimeTransform, proportional_hazards_test
 from semistruct.losses import (
     cox_deviance_residuals,
@@ -171,7 +178,10 @@ n_jobs, checkpoint, progress, random_state
     def predict(self, X: Any) -> np.ndarray:
         """Log hazard ratio of every row, ``(n,)``, to a row whose terms are all zero.
 
-        Larger is riskier. Ratios between rows mean something, the level does not.
+        Larger is riskier. Ratios between rows mean something, the level does not. Of a row that
+        lacks a picture it is the logarithm of the mean hazard ratio over what the picture may say:
+        the ratio at the beginning, from where on it falls, since those at high risk leave first.
+        Survival functions take that into account.
         """
         return self._eta(self._new_rows(X))
 
@@ -249,6 +259,13 @@ n_jobs, checkpoint, progress, random_state
     def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
         super()._fit(X, y, sample_weight, groups)
         self.n_events_ = int(self.fit_.problem.y[:, EVENT].sum())
+        if self.loglik_null_ == 0.0 and self.edf_.size:
+            warnings.warn(
+                "nobody else is at risk at the time of any event, so that no rows are compared: "
+                "the coefficients mean nothing. Look at entry times and strata.",
+                DataWarning,
+                stacklevel=4,
+            )
         if self._curve_covariance() == "cluster":
             _ = self.curves_  # clusters that cannot be used are refused now, not by a prediction
 
@@ -308,8 +325,9 @@ n_jobs, checkpoint, progress, random_state
             )
         return codes
 
-    def _eta(self, frame: pd.DataFrame) -> np.ndarray:
-        return self.fit_.eta(frame, self._device())[:, 0]
+    def _nodes(self, frame: pd.DataFrame) -> Nodes:
+        nodes = self.fit_.node_etas(frame, self._device())
+        return Nodes(nodes.n, nodes.row, nodes.values[:, 0])
 
 
 def _combinations(frame: pd.DataFrame, names: tuple[str, ...]) -> pd.MultiIndex:

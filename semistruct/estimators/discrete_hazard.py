@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from scipy import stats
-from torch import nn
+from torch import Tensor, nn
 
 from semistruct.estimators._bands import banded, check_level
 from semistruct.estimators._interval_rows import IntervalEstimator
@@ -18,6 +18,7 @@ from semistruct.estimators._specification import Formula, Specification
 from semistruct.exceptions import UnsupportedCombinationError
 from semistruct.families import Objective
 from semistruct.families.discrete_hazard import DiscreteHazards
+from semistruct.inference.mixed_hazards import mixed_hazards
 from semistruct.modality_dropout import DropRates
 from semistruct.objectives.bound import Objectives
 from semistruct.responses import PiecewiseExpansion, Surv
@@ -213,6 +214,9 @@ smoothing_, history_, n_iter_, n_features_in_
         self, objective: Objective, specification: Specification, frame: pd.DataFrame, y: Any
     ) -> np.ndarray:
         return y.event.reshape(len(y.causes), -1).T.astype(float)
+
+    def _mixing(self, etas: Tensor) -> Tensor:
+        return mixed_hazards(etas, self.link)
 
     def _cumulative(self, etas: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Minus log survival ``(n, T)``: a step function that jumps at the ends of intervals."""

@@ -22,11 +22,13 @@ from semistruct.estimators._input import (
     response_values,
 )
 from semistruct.estimators._lifetimes import as_censored, hazard_frame, survival_frame
+from semistruct.estimators._mixtures import mixed_quantiles, mixed_sample
 from semistruct.estimators._specification import Formula, Specification
 from semistruct.evaluation.concordance import concordance_index
 from semistruct.exceptions import DataError, SpecificationError, UnsupportedCombinationError
 from semistruct.families import Censored, Family, Objective, resolve_family
 from semistruct.families.classes import ClassFamily
+from semistruct.fitting.score_nodes import Nodes
 from semistruct.modality_dropout import DropRates
 from semistruct.objectives.bound import Objectives
 from semistruct.responses import Interval
@@ -124,6 +126,12 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
     ``predict`` is the mean of the response, for the lognormal too; ``predict_quantile(X, 0.5)``
     is the median.
 
+    Pictures may be missing, in training and in prediction. A row without its picture is predicted
+    by the mixture of the distributions that the picture could have led to, given the table: what
+    the deep score may be is learned from out-of-fold scores of the rows that have pictures. The
+    mixture is wider than the distribution of a row whose picture is known.
+    :meth:`table_model` predicts from the table alone.
+
     With ``Surv(time, event, entry=)`` or ``Interval(lower, upper)`` as response a continuous family
     is fitted to censored and truncated data; ``"weibull"``, ``"exponential"``, ``"lognormal"`` and
     ``"log_logistic"`` are then the usual accelerated failure time models.
@@ -200,13 +208,19 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Mean of the response, ``(n,)``; with D columns ``(n, D)``."""
-        eta = self._eta(self._new_rows(X))
-        return self.family_.mean(eta).numpy()
+        nodes = self._nodes(self._new_rows(X))
+        return nodes.mean(self.family_.mean(torch.from_numpy(nodes.values)).numpy())
 
     def predict_params(self, X: Any) -> pd.DataFrame:
-        """Parameters of the predictive distribution on their natural scale, one column each."""
+        """Parameters of the predictive distribution on their natural scale, one column each.
+
+        A row that lacks a picture has a mixture of distributions for its prediction; what stands
+        here are then the parameters at the mean of what its deep score may be. All other methods
+        predict from the mixture.
+        """
         frame = self._new_rows(X)
-        theta = self.family_.theta(self._eta(frame)).numpy()
+        eta = torch.from_numpy(self.fit_.eta(frame, self._device()))
+        theta = self.family_.theta(eta).numpy()
         return pd.DataFrame(theta, columns=list(self.family_.param_names), index=frame.index)
 
     def predict_quantile(self, X: Any, q: float | list[float] = 0.5) -> Any:
@@ -225,7 +239,7 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         levels = quantile_levels(q)
         frame = self._new_rows(X)
         self._require_one_column("quantiles")
-        values = self.family_.quantile(self._eta(frame), torch.from_numpy(levels)[:, None]).numpy()
+        values = mixed_quantiles(self.family_, self._nodes(frame), levels)
         if np.ndim(q) == 0:
             return values[0]
         return pd.DataFrame(values.T, columns=levels, index=frame.index)
@@ -245,8 +259,8 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         """Draw responses from the predictive distribution, ``(n_samples, n)``."""
         seed = check_random_state(random_state).randint(2**31 - 1)
         generator = torch.Generator().manual_seed(int(seed))
-        eta = self._eta(self._new_rows(X))
-        return self.family_.sample(eta, int(n_samples), generator).numpy()
+        nodes = self._nodes(self._new_rows(X))
+        return mixed_sample(self.family_, nodes, int(n_samples), generator)
 
     def predict_survival_function(self, X: Any, times: Any) -> pd.DataFrame:
         """Probabilities that the response exceeds ``times``, times as rows, subjects as columns.
@@ -256,13 +270,13 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         """
         frame = self._new_rows(X)
         self._require_one_column("survival functions")
-        return survival_frame(self.family_, self._eta(frame), times, frame.index)
+        return survival_frame(self.family_, self._nodes(frame), times, frame.index)
 
     def predict_cumulative_hazard(self, X: Any, times: Any) -> pd.DataFrame:
         """Minus the logarithm of :meth:`predict_survival_function`."""
         frame = self._new_rows(X)
         self._require_one_column("hazards")
-        return hazard_frame(self.family_, self._eta(frame), times, frame.index)
+        return hazard_frame(self.family_, self._nodes(frame), times, frame.index)
 
     def predict_median(self, X: Any) -> pd.Series:
         """Medians of the response."""
@@ -274,9 +288,11 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
 
         Of a censored response the log-probability of what is known of it.
         """
-        eta = self._eta(self._new_rows(X))
-        encoded = self.family_.validate(self._values(y, len(eta)))
-        return self.family_.contributions(eta, torch.from_numpy(encoded)).numpy()
+        nodes = self._nodes(self._new_rows(X))
+        encoded = self.family_.validate(self._values(y, nodes.n))
+        own = torch.from_numpy(encoded[nodes.row])
+        eta = torch.from_numpy(nodes.values)
+        return nodes.logmean(self.family_.contributions(eta, own).numpy())
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """R2 of the means; with ``Surv`` concordance of the medians, with ``Interval`` log-score.
@@ -356,5 +372,5 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
                 f"{self.family_.columns}; use predict_params(), or compute them from sample()."
             )
 
-    def _eta(self, frame: pd.DataFrame) -> torch.Tensor:
-        return torch.from_numpy(self.fit_.eta(frame, self._device()))
+    def _nodes(self, frame: pd.DataFrame) -> Nodes:
+        return self.fit_.node_etas(frame, self._device())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from semistruct.fitting.folds import make_folds, split_groups, stratified_folds
 from semistruct.fitting.members import Course, DeepProblem, Member, MemberSolver
 from semistruct.fitting.mirroring import mirrored_inputs
 from semistruct.fitting.score_curve import ScoreCurve
+from semistruct.network import predict_scores
 
 __all__ = ["CrossFit", "cross_fit"]
 
@@ -47,6 +48,10 @@ class CrossFit:
     pretraining : DataFrame
         What the objectives of pre-training were for every member, with a column ``member``; empty
         without.
+    unit_scores : (u, T) array
+        Scores of the units that were held out, before rows multiply them; NaN of others.
+    masked : mapping from sets of columns to (u, T) arrays
+        The same as if every unit lacked these columns.
     curves : tuple of T (ScoreCurve or None)
         What stands in the place of the mean score of the members, see
         :func:`~semistruct.fitting.recalibration.recalibrate`; empty where there is none.
@@ -59,6 +64,8 @@ class CrossFit:
     history: pd.DataFrame = field(repr=False)
     mirrored: tuple[str, ...] = ()
     pretraining: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    unit_scores: np.ndarray | None = field(default=None, repr=False)
+    masked: Mapping[tuple[str, ...], np.ndarray] = field(default_factory=dict, repr=False)
     curves: tuple[ScoreCurve | None, ...] = ()
 
     def effects(self, scores: np.ndarray) -> np.ndarray:
@@ -81,6 +88,7 @@ def cross_fit(
     n_jobs: int | None = None,
     progress: bool = False,
     fold: np.ndarray | None = None,
+    patterns: Sequence[tuple[str, ...]] = (),
 ) -> CrossFit:
     """Train members for every fold on the other folds.
 
@@ -105,6 +113,8 @@ def cross_fit(
     fold : (n,) int array, optional
         Folds of another cross-fit, ``-1`` for rows that are not used, in place of ``n_folds`` new
         ones.
+    patterns : sequence of sets of columns
+        Of which unseen units are also scored as if they lacked them.
 
     Raises
     ------
@@ -144,8 +154,21 @@ def cross_fit(
     if len(splits) == 1:
         seen = np.flatnonzero(fold < 0)
         scores[seen] = np.mean([problem.scores(member.net, seen) for member in members], axis=0)
+    n_units = len(next(iter(problem.modalities.values())))
+    unit_scores = np.full((n_units, scores.shape[1]), np.nan)
+    masked = {pattern: unit_scores.copy() for pattern in patterns}
     for own, (_, rows) in zip(courses, splits, strict=True):
         scores[rows] = _unseen_scores(problem, own, rows, fold[rows], chosen)
+        for number in np.unique(fold[rows]):
+            units = problem.units(rows[fold[rows] == number])
+            epoch = chosen.of_part[number]
+            place = np.searchsorted(problem.units(rows), units)
+            at = [course.scores[course.round_of(epoch)][place] for course in own]
+            unit_scores[units] = np.mean(at, axis=0, dtype=float)
+            for pattern, found in masked.items():
+                without = problem.blueprint.without(problem.modalities, pattern)
+                nets = [course.member(epoch).net for course in own]
+                found[units] = np.mean([predict_scores(n, without, units) for n in nets], axis=0)
     history = pd.concat(
         [member.history.assign(member=number) for number, member in enumerate(members)],
         ignore_index=True,
@@ -155,7 +178,9 @@ def cross_fit(
         [course.pretraining.assign(member=number) for number, course in enumerate(every)],
         ignore_index=True,
     )
-    return CrossFit(members, scores, fold >= 0, fold, history, mirrored, before)
+    return CrossFit(
+        members, scores, fold >= 0, fold, history, mirrored, before, unit_scores, masked
+    )
 
 
 _Task = tuple[np.ndarray, np.ndarray, np.random.SeedSequence]

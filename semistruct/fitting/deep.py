@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
-from semistruct.blueprint import Slot
+from semistruct.blueprint import NetworkBlueprint, Slot
 from semistruct.design import Design
 from semistruct.exceptions import SemistructError
+from semistruct.fitting.absent_pictures import (
+    AbsentPictures,
+    absence_patterns,
+    learn_absent_pictures,
+)
 from semistruct.fitting.augmented import fix_smoothing, take_rows, with_offset
 from semistruct.fitting.calibration import Calibration, calibrate
 from semistruct.fitting.crossfit import CrossFit, cross_fit
@@ -42,6 +49,10 @@ class DeepFit:
         Structured coefficients given the calibrated, orthogonalised scores: what predictions use.
     scores : (n, T) array
         Orthogonalised scores of the training rows.
+    absent : AbsentPictures or None
+        What the scores of rows without pictures may be; None where no picture is used.
+    lacking : (n,) bool array or None
+        Training rows that lack a picture in use.
     """
 
     slots: tuple[Slot, ...]
@@ -50,6 +61,8 @@ class DeepFit:
     calibration: Calibration
     fit: StructuredFit
     scores: np.ndarray = field(repr=False)
+    absent: AbsentPictures | None = field(default=None, repr=False)
+    lacking: np.ndarray | None = field(default=None, repr=False)
 
 
 def fit_deep(
@@ -64,6 +77,9 @@ def fit_deep(
     random_state: np.random.SeedSequence,
     n_jobs: int | None = None,
     progress: bool = False,
+    table: pd.DataFrame | None = None,
+    columns: Sequence[str] = (),
+    table_row: np.ndarray | None = None,
 ) -> DeepFit:
     """Fit the deep terms of a model whose structured part is fitted already.
 
@@ -79,6 +95,12 @@ def fit_deep(
         What the deep scores are made orthogonal to.
     gate : bool
         Whether a score that does not help is dropped.
+    table : DataFrame, optional
+        The rows of the data, and ``columns`` of it, on which the scores of rows without pictures
+        may depend; by default on nothing.
+    columns : sequence of str
+    table_row : (n,) int array, optional
+        Row of the data that each row belongs to, where these are not the same.
     """
     crossfit = cross_fit(
         problem,
@@ -89,15 +111,16 @@ def fit_deep(
         random_state=random_state,
         n_jobs=n_jobs,
         progress=progress,
+        patterns=_partly_absent(problem.blueprint),
     )
     crossfit = recalibrate(problem, crossfit, groups)
     structured, slots = problem.structured, problem.blueprint.slots
-    projections, columns = [], []
+    projections, residuals = [], []
     for t, slot in enumerate(slots):
-        projection, column = _orthogonalise(problem, crossfit.scores[:, t], slot, target)
+        projection, residual = _orthogonalise(problem, crossfit.scores[:, t], slot, target)
         projections.append(projection)
-        columns.append(column)
-    scores = np.column_stack(columns)
+        residuals.append(residual)
+    scores = np.column_stack(residuals)
     calibration = calibrate(
         structured,
         problem.start,
@@ -116,7 +139,15 @@ def fit_deep(
     if calibration.gamma.any():
         fixed = fix_smoothing(with_offset(structured, offset), problem.start.smoothing)
         fit = _solve(fixed, crossfit.honest)
-    return DeepFit(slots, crossfit, tuple(projections), calibration, fit, scores)
+    gamma = calibration.gamma
+    absent = _absent(problem, crossfit, projections, gamma, table, columns, table_row)
+    # What was needed to learn that is not needed any longer.
+    crossfit = replace(crossfit, unit_scores=None, masked={})
+    lacking = None
+    if absent is not None:
+        without = problem.blueprint.lacking(problem.modalities, absent.columns).any(axis=1)
+        lacking = problem.gather(np.asarray(without))
+    return DeepFit(slots, crossfit, tuple(projections), calibration, fit, scores, absent, lacking)
 
 
 def noise_scale(
@@ -174,6 +205,62 @@ def _orthogonalise(
             f"{np.abs(before - after).max():.2g}. Please report this with the data."
         )
     return projection, np.where(present, left, 0.0)
+
+
+def _partly_absent(blueprint: NetworkBlueprint) -> tuple[tuple[str, ...], ...]:
+    """Sets of columns without which a network still has something to read."""
+    found = []
+    for missing in absence_patterns(list(dict.fromkeys(blueprint.columns.values()))):
+        for plan in blueprint.plans:
+            own = [blueprint.columns.get(part.name) in missing for part in plan.inputs]
+            if any(own) and not all(own):
+                found.append(missing)
+                break
+    return tuple(found)
+
+
+def _absent(
+    problem: DeepProblem,
+    crossfit: CrossFit,
+    projections: Sequence[Projection],
+    gamma: np.ndarray,
+    table: pd.DataFrame | None,
+    columns: Sequence[str],
+    table_row: np.ndarray | None,
+) -> AbsentPictures | None:
+    """The law of the scores of the rows of the data, of which others may share pictures."""
+    kept = np.flatnonzero(gamma).tolist()
+    if not kept or crossfit.unit_scores is None:
+        return None
+    structured, blueprint = problem.structured, problem.blueprint
+    n = len(structured.y)
+    at = np.arange(n) if table_row is None else table_row
+    if table is None:
+        table = pd.DataFrame(index=pd.RangeIndex(int(at.max()) + 1))
+    unit, weight = np.zeros(len(table), dtype=int), np.zeros(len(table))
+    unit[at] = np.arange(n) if problem.unit is None else problem.unit
+    weight[at] = structured.sample_weight
+    shadows = np.zeros((len(table), len(blueprint.slots)))
+    if table_row is None:
+        for t in kept:
+            slot, projection = blueprint.slots[t], projections[t]
+            if slot.by is None:
+                shadow = structured.blocks[slot.param].matvec(projection.G[:, 0])
+                shadows[:, t] = shadow + projection.center[0]
+    return learn_absent_pictures(
+        blueprint,
+        {
+            name: replace(read, present=read.present[unit])
+            for name, read in problem.modalities.items()
+        },
+        crossfit.unit_scores[unit],
+        {missing: scores[unit] for missing, scores in crossfit.masked.items()},
+        shadows if table_row is None else None,
+        kept,
+        weight,
+        table,
+        columns,
+    )
 
 
 def _least_squares_penalty(problem: DeepProblem, k: int, weight: np.ndarray) -> np.ndarray:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
 from semistruct.blueprint import NetworkBlueprint, row_weights
 from semistruct.exceptions import SemistructError
+from semistruct.fitting.absent_scores import AbsentScores
 from semistruct.fitting.deep import DeepFit
+from semistruct.fitting.score_nodes import Nodes
 from semistruct.fitting.structured import StructuredFit, StructuredProblem
+from semistruct.modalities import Modality
 from semistruct.network import predict_latents, predict_scores
 from semistruct.predictor import Predictor, ScoreColumn
 
@@ -87,38 +92,86 @@ class ModelFit:
         return Predictor(self.problem.designs, beta, columns)
 
     def scores(self, frame: pd.DataFrame, device: str = "cpu") -> np.ndarray | None:
-        """Raw deep scores ``(n, T)`` as they enter the predictors, NaN without the picture.
+        """Raw deep scores ``(n, T)`` as they enter the predictors.
 
-        None when no deep term is used in predictions, so that no picture has to be read.
+        Where a picture is missing the mean of what the score may be. None when no deep term is used
+        in predictions, so that no picture has to be read.
         """
-        scores = self.unit_scores(frame, device)
-        return None if scores is None else self.weighted(scores, frame)
+        nodes = self.nodes(frame, device)
+        return None if nodes is None else self.weighted(nodes.mean(nodes.values), frame)
 
     def weighted(self, scores: np.ndarray, frame: pd.DataFrame) -> np.ndarray:
         """Scores of the units that the rows of ``frame`` read, as they enter the predictors."""
         weights = row_weights(() if self.deep is None else self.deep.slots, frame)
         return scores if weights is None else scores * weights
 
-    def unit_scores(self, frame: pd.DataFrame, device: str = "cpu") -> np.ndarray | None:
-        """Raw deep scores ``(n, T)`` of pictures, averaged over the members, before ``by=``."""
+    def nodes(self, frame: pd.DataFrame, device: str = "cpu") -> Nodes | None:
+        """Raw deep scores ``(N, T)`` of pictures, averaged over the members, before ``by=``.
+
+        A row that lacks pictures has several nodes: what its scores may be, given the rest of the
+        row. None when no deep term is used in predictions, so that no picture has to be read.
+        """
         if self.deep is None or self.blueprint is None or not self.deep.calibration.gamma.any():
             return None
         modalities = self.blueprint.read(frame)
         rows = np.arange(len(frame))
-        total = np.zeros((len(frame), len(self.deep.slots)))
-        for member in self.deep.crossfit.members:
-            net = member.net.to(device)
-            total += predict_scores(net, modalities, rows)
-        scores = self.deep.crossfit.effects(total / len(self.deep.crossfit.members))
-        for t, slot in enumerate(self.deep.slots):
-            inputs = self.blueprint.plans[slot.network].inputs
-            present = np.any([modalities[part.name].present for part in inputs], axis=0)
-            scores[~present, t] = np.nan
-        return scores
+        scores = self._known_scores(modalities, rows, device)
+        absent = self.deep.absent
+        if absent is None:
+            return Nodes.single(scores)
+        lacking = self.blueprint.lacking(modalities, absent.columns)
+        if not lacking.any():
+            return Nodes.single(scores)
+        law_of_row: list[AbsentScores | None] = [None] * len(frame)
+        for pattern in np.unique(lacking[lacking.any(axis=1)], axis=0):
+            own = np.flatnonzero((lacking == pattern).all(axis=1))
+            missing = [name for name, lack in zip(absent.columns, pattern, strict=True) if lack]
+            law = absent.law_of(missing)
+            for i in own:
+                law_of_row[i] = law
+            if law is not None and set(law.missing) != set(missing):
+                without = self.blueprint.without(modalities, law.missing)
+                scores[own] = self._known_scores(without, own, device)
+        return absent.nodes(frame, scores, self._shadows(frame), law_of_row)
+
+    def _known_scores(
+        self, modalities: Mapping[str, Modality], rows: np.ndarray, device: str
+    ) -> np.ndarray:
+        """Scores of rows, averaged over the members; NaN where a slot has no input."""
+        deep, blueprint = cast(DeepFit, self.deep), cast(NetworkBlueprint, self.blueprint)
+        total = np.zeros((len(rows), len(deep.slots)))
+        for member in deep.crossfit.members:
+            total += predict_scores(member.net.to(device), modalities, rows)
+        present = blueprint.present(modalities)[rows]
+        scores = deep.crossfit.effects(total / len(deep.crossfit.members))
+        return np.where(present, scores, np.nan)
+
+    def _shadows(self, frame: pd.DataFrame) -> np.ndarray:
+        """What the table predicts for scores before ``by=``; zero where that varies in a row."""
+        deep = cast(DeepFit, self.deep)
+        slots = deep.slots
+        if deep.absent is None or not deep.absent.around_table:
+            return np.zeros((len(frame), len(slots)))
+        return self.predictor.shadows(frame) * [slot.by is None for slot in slots]
 
     def eta(self, frame: pd.DataFrame, device: str = "cpu") -> np.ndarray:
-        """Predictors ``(n, K)`` of new rows."""
+        """Predictors ``(n, K)`` of new rows, with the mean scores where pictures are missing."""
         return self.predictor.eta(frame, self.scores(frame, device))
+
+    def node_etas(self, frame: pd.DataFrame, device: str = "cpu") -> Nodes:
+        """Predictors ``(N, K)`` of new rows: several of a row that lacks pictures."""
+        nodes = self.nodes(frame, device)
+        if nodes is None:
+            return Nodes.single(self.predictor.eta(frame, None))
+        center = nodes.mean(nodes.values)
+        eta = self.predictor.eta(frame, self.weighted(center, frame))
+        if nodes.is_single:
+            return Nodes.single(eta)
+        change = nodes.values - center[nodes.row]
+        weights = row_weights(cast(DeepFit, self.deep).slots, frame)
+        if weights is not None:
+            change = change * weights[nodes.row]
+        return Nodes(nodes.n, nodes.row, self.predictor.moved(eta[nodes.row], change))
 
     def embeddings(self, frame: pd.DataFrame, device: str = "cpu") -> pd.DataFrame:
         """Latent features of every deep term and member, columns ``(term, member, feature)``."""

@@ -75,15 +75,21 @@ def recalibrate(problem: DeepProblem, crossfit: CrossFit, groups: np.ndarray) ->
         others = [o for o in range(len(slots)) if o != t and np.ptp(scores[rows, o]) > 0]
         beside = _with_scores(structured, scores, others, [slots[o].param for o in others])
         inside = take_rows(beside, rows)
-        found = _Curve.of(inside, slot.param, scores[rows, t], seen[rows]).better_than_a_slope(
+        curve = _Curve.of(inside, slot.param, scores[rows, t], seen[rows]).better_than_a_slope(
             crossfit.fold[rows], groups[rows]
         )
-        if found is not None:
-            curves[t] = found
-            scores[:, t] = np.where(seen, found(scores[:, t]), 0.0)
+        if curve is not None:
+            curves[t] = curve
+            scores[:, t] = np.where(seen, curve(scores[:, t]), 0.0)
     if all(curve is None for curve in curves):
         return crossfit
-    return replace(crossfit, scores=scores, curves=tuple(curves))
+    found = replace(crossfit, scores=scores, curves=tuple(curves))
+    units = crossfit.unit_scores
+    return replace(
+        found,
+        unit_scores=None if units is None else found.effects(units),
+        masked={names: found.effects(own) for names, own in crossfit.masked.items()},
+    )
 
 
 def _with_scores(

@@ -63,6 +63,8 @@ def proportional_hazards_test(fit: ModelFit, transform: TimeTransform = "km") ->
         raise SpecificationError("the model has no parametric term whose hazard ratio to test.")
     options: dict[str, Any] = {"weights": bound.weight, "ties": bound.ties}
     residuals = cox_schoenfeld_residuals(eta, X, bound.risk_sets, **options)
+    if len(np.unique(residuals.time)) < 2:
+        raise DataError("the test needs events at two times at least; there is one.")
     g_event = _transformed(transform, problem.y, residuals.time)
     g = _at_event_times(bound, residuals.time, g_event)
     lowest = g.min()

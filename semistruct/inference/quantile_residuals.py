@@ -13,9 +13,11 @@ from semistruct.exceptions import UnsupportedCombinationError
 from semistruct.families.base import Family, Objective
 from semistruct.families.censored import ENTRY, LOWER, UPPER, Censored
 from semistruct.fitting.model import ModelFit
+from semistruct.fitting.score_nodes import Nodes
 
 __all__ = [
     "ProbabilityInterval",
+    "mixed_quantile_residuals",
     "predicting_eta",
     "probability_interval",
     "quantile_residuals",
@@ -135,16 +137,49 @@ def quantile_residuals(
     return residuals
 
 
+def mixed_quantile_residuals(
+    family: Objective, nodes: Nodes, y: np.ndarray, random_state: int = 0
+) -> np.ndarray:
+    """Quantile residuals ``(n,)`` of rows whose predictions are mixtures.
+
+    Parameters
+    ----------
+    family : Family
+    nodes : Nodes
+        Predictors ``(N, K)``.
+    y : (n, ...) array
+        Validated responses.
+    random_state : int
+
+    Notes
+    -----
+    ``F`` is the mean of the distribution functions of a row's nodes. Those of a response with
+    delayed entry are averaged as they are given survival to entry.
+    """
+    parts = probability_interval(family, nodes.values, y[nodes.row])
+    interval = ProbabilityInterval(nodes.mean(parts.lower), nodes.mean(parts.upper))
+    residuals = ndtri(interval.draw(random_state))
+    alone = np.setdiff1d(np.arange(nodes.n), nodes.mixed)
+    found = quantile_residuals(family, nodes.values[nodes.start], y, random_state)
+    residuals[alone] = found[alone]
+    return residuals
+
+
 def predicting_eta(fit: ModelFit) -> np.ndarray:
     """Predictors ``(n, K)`` of the training rows, with out-of-fold deep scores."""
     return fit.marginal.eta if fit.deep is None else fit.deep.fit.eta
 
 
 def residual_rows(fit: ModelFit) -> np.ndarray:
-    """Training rows of positive weight; of a single network those that it was not trained on."""
+    """Training rows of positive weight that have their pictures.
+
+    Of a single network those that it was not trained on.
+    """
     used = fit.problem.sample_weight > 0
     if fit.deep is not None and fit.deep.calibration.gamma.any():
         used = used & fit.deep.crossfit.honest
+        if fit.deep.lacking is not None:
+            used = used & ~fit.deep.lacking
     return np.flatnonzero(used)
 
 

@@ -11,6 +11,7 @@ from scipy import stats
 from semistruct.exceptions import SpecificationError
 from semistruct.families.cox import BoundCox
 from semistruct.fitting.model import ModelFit
+from semistruct.fitting.score_nodes import Nodes
 from semistruct.inference.covariance import CovarianceKind, covariance
 from semistruct.losses import CoxBaseline, cox_baseline
 
@@ -96,16 +97,18 @@ class SurvivalCurves:
         return found
 
     def restricted_mean_error(
-        self, time: float, X: np.ndarray, eta: np.ndarray, stratum: np.ndarray
+        self, time: float, X: np.ndarray, nodes: Nodes, stratum: np.ndarray
     ) -> np.ndarray:
         """Standard error of the mean time without event within ``time``, ``(n,)``.
+
+        Of predictors ``(N,)``, over whose curves the mean of every row is taken.
 
         Notes
         -----
         A jump of the baseline moves the mean by minus the hazard ratio times the area under the
         survival curve after it; the coefficients move all jumps, see :meth:`standard_error`.
         """
-        found = np.empty(len(eta))
+        found = np.empty(nodes.n)
         for s in np.unique(stratum):
             own = np.flatnonzero(stratum == s)
             part = slice(*np.searchsorted(self.baseline.stratum, [s, s + 1]))
@@ -116,12 +119,13 @@ class SurvivalCurves:
             variance = np.diff(self.baseline.variance[part][before], prepend=0.0)
             lengths = np.diff(np.append(jumps, time))
             for i in own:
-                ratio = np.exp(eta[i] - self.center)
-                areas = np.exp(-ratio * H) * lengths
+                at = slice(nodes.start[i], nodes.start[i] + nodes.count[i])
+                ratio = np.exp(nodes.values[at] - self.center)
+                areas = (ratio / len(ratio)) @ np.exp(-np.outer(ratio, H)) * lengths
                 after = np.cumsum(areas[::-1])[::-1]
                 gradient = (areas @ H) * (X[i] - self.means) - areas @ drift
                 quadratic = max(gradient @ self.covariance @ gradient, 0.0)
-                found[i] = ratio * np.sqrt(after**2 @ variance + quadratic)
+                found[i] = np.sqrt(after**2 @ variance + quadratic)
         return found
 
     def path(

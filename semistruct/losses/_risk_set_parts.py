@@ -10,6 +10,7 @@ from torch import Tensor
 
 from semistruct.losses._scans import DyadicLevel, DyadicScan, SuffixScan
 from semistruct.losses._segments import SegmentLayout, lay_out
+from semistruct.losses._small import falling_order
 
 __all__ = ["interval_parts", "sorted_parts"]
 
@@ -64,7 +65,7 @@ def _split_ties(parts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor
 def sorted_parts(time: np.ndarray, event: np.ndarray, codes: np.ndarray | None) -> dict[str, Any]:
     """Fields for right-censored data: one sort, then counting."""
     n = time.size
-    order = np.argsort(-time)
+    order = falling_order(time, event)
     if codes is not None:
         smallest = codes.astype(np.min_scalar_type(int(codes.max())), copy=False)
         order = order[np.argsort(smallest[order], kind="stable")]
@@ -87,9 +88,6 @@ def sorted_parts(time: np.ndarray, event: np.ndarray, codes: np.ndarray | None) 
         n_before = np.cumsum(sorted_event) - sorted_event  # event times met before, all segments
     else:
         block = np.cumsum(new_block) - 1
-        # events after the censored rows of their time
-        order = order[np.argsort(2 * block + sorted_event)]
-        sorted_event = event[order]
         positions = np.flatnonzero(sorted_event)
         in_block = np.bincount(block[positions], minlength=block[-1] + 1)
         has_event = in_block > 0

@@ -26,10 +26,12 @@ __all__ = [
     "SmallValue",
     "evaluate",
     "evaluate_members",
+    "falling_order",
     "sort_follow_up",
     "sorted_sets",
 ]
 
+_LARGEST, _ONE = np.uint64(2**63 - 1), np.uint64(1)
 # Of the arrays for some members at a time: larger ones are given back to the system in between.
 _ENTRIES = 40_000
 
@@ -233,10 +235,21 @@ def evaluate_members(
     return found
 
 
+def falling_order(time: np.ndarray, event: np.ndarray) -> np.ndarray:
+    """Rows by falling time, at one time events (bool) after the censored."""
+    bits = (time + 0.0).view(np.uint64)  # as numbers in the order of the times, if not negative
+    keys = _LARGEST - bits
+    keys <<= _ONE
+    keys |= event
+    if time.min() < 0:
+        return np.lexsort((event, -time))
+    return keys.argsort()
+
+
 def sort_follow_up(time: np.ndarray, event: np.ndarray) -> SmallSets | None:
     """Risk sets of ``time`` and ``event`` ``(n,)``; None without events."""
     n = len(time)
-    order = (-time).argsort()
+    order = falling_order(time, event)
     sorted_time, happened = time.take(order), event.take(order)
     new = sorted_time[1:] != sorted_time[:-1]
     if new.all():
@@ -251,8 +264,7 @@ def sort_follow_up(time: np.ndarray, event: np.ndarray) -> SmallSets | None:
     block = np.empty(n, dtype=np.int64)
     block[0] = 0
     new.cumsum(out=block[1:])
-    order = order.take((2 * block + happened).argsort())
-    rows = event.take(order).nonzero()[0]
+    rows = happened.nonzero()[0]
     if not rows.size:
         return None
     groups = block.take(rows)

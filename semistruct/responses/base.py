@@ -84,6 +84,13 @@ def number_column(values: Any, name: str, n: int | None = None) -> np.ndarray:
         quotes the first such row.
     """
     array = plain(values, name)
+    if array.dtype.kind in "mM":
+        what = "dates" if array.dtype.kind == "M" else "durations"
+        hint = "(end - start).dt.days" if what == "dates" else "duration.dt.total_seconds()"
+        raise DataError(
+            f"{name} must be numbers, got {what} ({array.dtype}), whose unit would be lost; turn "
+            f"them into numbers of a unit you choose, for example {hint}."
+        )
     try:
         array = np.array(array, dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -187,6 +187,14 @@ class _Parser:
             return items[0]
         return Group((opening.span[0], end), tuple(items))
 
+    def empty_tuple(self) -> Group | None:
+        """``()`` as the value of an option, which is a tuple without entries."""
+        following = self.tokens[min(self.position + 1, len(self.tokens) - 1)]
+        if not (self.at("(") and following.kind == "operator" and following.text == ")"):
+            return None
+        opening = self.advance()
+        return Group((opening.span[0], self.advance().span[1]), ())
+
     def close(self, closing: str, opening: Token) -> Token:
         if self.at(closing):
             return self.advance()
@@ -210,7 +218,7 @@ class _Parser:
                 self.advance()
                 if keyword.text in dict(keywords):
                     raise self.fail(f"{keyword.text}= is given twice.", keyword.span)
-                keywords.append((keyword.text, self.sum()))
+                keywords.append((keyword.text, self.empty_tuple() or self.sum()))
             elif keywords:
                 raise self.fail("an argument without a name after one with a name.")
             else:

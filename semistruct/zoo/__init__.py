@@ -12,7 +12,7 @@ Examples
 >>> zoo.wide_and_deep_survival("ct", table="age + s(bmi)", n_folds=3)
 CoxPH(formula=age + s(bmi) + cnn(ct), n_folds=3)
 >>> sorted(zoo.MODELS)[:3]
-['deep_conv_surv', 'deep_pamm', 'deep_surv']
+['cheerla_gevaert', 'concat_ae', 'cross_ae']
 """
 
 from __future__ import annotations
@@ -22,14 +22,26 @@ from typing import Any
 
 from semistruct.zoo.cox import deep_conv_surv, deep_surv, wide_and_deep_survival
 from semistruct.zoo.hazards import deep_pamm, multi_surv
-from semistruct.zoo.places import law_paige_russell, sirko_masks, suel_ordinal, you_crop_yield
+from semistruct.zoo.modalities import cheerla_gevaert, concat_ae, cross_ae, deep_corr_surv
+from semistruct.zoo.places import (
+    jean_transfer,
+    law_paige_russell,
+    sirko_masks,
+    suel_ordinal,
+    you_crop_yield,
+)
 from semistruct.zoo.regression import semi_structured, wide_and_deep
 
 __all__ = [
     "MODELS",
+    "cheerla_gevaert",
+    "concat_ae",
+    "cross_ae",
     "deep_conv_surv",
+    "deep_corr_surv",
     "deep_pamm",
     "deep_surv",
+    "jean_transfer",
     "law_paige_russell",
     "multi_surv",
     "semi_structured",
@@ -41,9 +53,14 @@ __all__ = [
 ]
 
 MODELS: dict[str, Callable[..., Any]] = {
+    "cheerla_gevaert": cheerla_gevaert,
+    "concat_ae": concat_ae,
+    "cross_ae": cross_ae,
     "deep_conv_surv": deep_conv_surv,
+    "deep_corr_surv": deep_corr_surv,
     "deep_pamm": deep_pamm,
     "deep_surv": deep_surv,
+    "jean_transfer": jean_transfer,
     "law_paige_russell": law_paige_russell,
     "multi_surv": multi_surv,
     "semi_structured": semi_structured,

@@ -12,6 +12,7 @@ from semistruct.estimators import (
 )
 from semistruct.estimators.features.mask_features import MaskFeatures
 from semistruct.exceptions import SpecificationError
+from semistruct.objectives import Proxy
 from semistruct.terms import mlp, parse_formula, s
 from semistruct.zoo._recipe import (
     Network,
@@ -24,7 +25,13 @@ from semistruct.zoo._recipe import (
     table_columns,
 )
 
-__all__ = ["law_paige_russell", "sirko_masks", "suel_ordinal", "you_crop_yield"]
+__all__ = [
+    "jean_transfer",
+    "law_paige_russell",
+    "sirko_masks",
+    "suel_ordinal",
+    "you_crop_yield",
+]
 
 
 def law_paige_russell(
@@ -95,6 +102,55 @@ def law_paige_russell(
             f"head must be 'linear', 'semi_interpretable' or 'non_linear', got {head!r}."
         )
     return configured(SemiStructuredRegressor, predictor(table, options, deep), options)
+
+
+def jean_transfer(
+    *pictures: str, proxy: str, table: Table = None, network: Network = None, **options: Any
+) -> SemiStructuredRegressor:
+    """Jean and colleagues: a network learns a proxy of which much is known, then the response.
+
+    Parameters
+    ----------
+    *pictures : str
+        Columns of pictures.
+    proxy : str
+        Column of the proxy, such as the light at night: numbers or classes. Only the training table
+        needs it.
+    table : str, term or list of names, optional
+        Structured terms; the original has none.
+    network : mapping, optional
+        Options of the ``cnn``, ``{"encoder": "resnet"}`` for one of ``encoders=``.
+    **options
+        Of :class:`~semistruct.SemiStructuredRegressor`.
+
+    Returns
+    -------
+    SemiStructuredRegressor
+        Not fitted.
+
+    Notes
+    -----
+    *As published*: a network is trained to predict classes of night-time light from pictures by
+    day; its features then predict consumption and assets of the few places with a survey.
+
+    *Changed*: the proxy is a stage of training within each fold, after which the network goes on to
+    learn the response with decaying weights, where the original froze it and fitted a ridge
+    regression. For pictures of places without a response fit a model of the proxy first, and hand
+    in its network by ``encoders=`` as a frozen one: its last layer is then a ridge regression.
+
+    References
+    ----------
+    Jean, Burke, Xie, Davis, Lobell & Ermon (2016), Combining satellite imagery and machine learning
+    to predict poverty, Science 353, 790-794.
+
+    Examples
+    --------
+    >>> jean_transfer("day", proxy="light").pretraining.column
+    'light'
+    """
+    required(pictures, 1, "jean_transfer")
+    terms = predictor(table, options, one_each("cnn", pictures, network))
+    return configured(SemiStructuredRegressor, terms, options, pretraining=Proxy(proxy))
 
 
 def suel_ordinal(

@@ -197,6 +197,9 @@ def test_curves_percentiles_and_means_belong_together():
         ({"time": np.nan}, ss.DataError, "time is missing"),
         ({"time": np.inf}, ss.DataError, "finite"),
         ({"event": 2}, ss.DataError, "event"),
+        ({"event": np.nan}, ss.DataError, "event is missing"),
+        ({"time": pd.Timestamp("2020-01-01")}, ss.DataError, "dates .*whose unit would be lost"),
+        ({"time": pd.Timedelta(days=3)}, ss.DataError, "durations"),
     ],
 )
 def test_follow_up_that_cannot_be_used(change, error, words):
@@ -205,6 +208,61 @@ def test_follow_up_that_cannot_be_used(change, error, words):
     with pytest.raises(error, match=words):
         model.fit(frame.assign(**change))
     assert not hasattr(model, "fit_")
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [(1.0, "entry must be before time"), (np.nan, "entry is missing"), (-1.0, "not be negative")],
+)
+def test_entries_that_cannot_be_used(entry, words):
+    frame = study().assign(start=entry)
+    frame["time"] = np.minimum(frame["time"], 1.0)
+    with pytest.raises(ss.DataError, match=words):
+        ss.CoxPH("Surv(time, event, entry=start) ~ x").fit(frame)
+
+
+def test_times_at_zero_and_in_whole_days():
+    frame = study()
+    days = np.floor(frame["time"] * 10).astype(int)
+    assert (days == 0).any()
+    theirs = CoxPHFitter().fit(
+        frame.assign(days=days), "days", "event", formula="x", fit_options={"precision": 1e-12}
+    )
+    model = ss.CoxPH("x").fit(frame, ss.Surv(days, frame["event"].astype(int)))
+    assert_allclose(model.params, theirs.params_, rtol=1e-6)
+    surv = model.predict_survival_function(frame[:1], [0.0, 1e6])
+    assert surv.iloc[0, 0] < 1.0  # there are events at zero
+    assert surv.iloc[1, 0] == model.predict_survival_function(frame[:1]).iloc[-1, 0]
+
+
+def test_extremes_of_size():
+    frame = study()
+    y = follow_up(frame)
+    for scale, shift in ((1e8, 1e12), (1e-12, 0.0)):
+        moved = ss.CoxPH("x").fit(frame.assign(x=frame["x"] * scale + shift), y)
+        assert_allclose(moved.params * scale, ss.CoxPH("x").fit(frame, y).params, rtol=1e-3)
+    last = np.arange(200) == frame["time"].argmax()
+    with pytest.warns(ss.DataWarning) as found:
+        ss.CoxPH("x").fit(frame, ss.Surv(frame["time"], last))
+    assert any("nobody else is at risk" in str(w.message) for w in found)
+    with pytest.warns(ss.DataWarning, match="nobody else is at risk"):
+        ss.CoxPH("x").fit(frame, ss.Surv(frame["time"], frame["event"], frame["time"] * 0.99999))
+    with pytest.warns(ss.DataWarning, match="'x'"):
+        empty = ss.CoxPH("x").fit(frame[:1], ss.Surv([1.0], [1]))
+    assert empty.predict(frame).tolist() == [0.0] * 200
+    everyone = ss.CoxPH("x").fit(frame, ss.Surv(np.ones(200), np.ones(200)))
+    assert abs(everyone.params.iloc[0]) < 1e-8
+    one = frame["event"] & (frame["time"] == frame["time"][frame["event"]].iloc[0])
+    assert one.sum() == 1
+    single = ss.CoxPH("x").fit(frame, ss.Surv(frame["time"], one))
+    with pytest.raises(ss.DataError, match="two times"):
+        single.check_assumptions()
+    with pytest.raises(ss.DataError, match="none of the"):
+        ss.CoxPH("x").fit(frame, y, (~frame["event"]).astype(float))
+    wide = pd.DataFrame(np.random.default_rng(0).normal(size=(10, 15))).add_prefix("v")
+    with pytest.warns(Warning) as found:
+        ss.CoxPH().fit(wide, y[np.arange(10)])
+    assert any("linear combinations" in str(w.message) for w in found)
 
 
 def test_refusals():

@@ -94,11 +94,20 @@ def test_fits_and_predicts(fusion, head, missing):
         assert alone[0] == predicted[5]
     else:
         np.testing.assert_allclose(np.ravel(alone)[0], np.ravel(predicted)[5], rtol=1e-5)
+    # Other pictures missing than in training, and all of them.
+    gaps = table.assign(ct=table["ct"].array[np.arange(N)])
+    gaps.loc[::2, "ct"] = pd.NA
+    none = table.assign(ct=pd.Series([None] * N, dtype=object))
+    for other in (gaps, none):
+        found = model.predict(other)
+        assert len(found) == N
+        if head != "classes":
+            assert np.isfinite(np.asarray(found, dtype=float)).all()
 
 
-@pytest.mark.parametrize("head", ["normal", "cox", "classes"])
+@pytest.mark.parametrize("head", HEADS)
 def test_cross_validation(head):
-    model, y = make(head, "attention")
+    model, y = make(head, "attention", modality_dropout=0.3)
     scores = cross_val_score(model, study(True), y, cv=2, error_score="raise")
     assert np.isfinite(scores).all()
 

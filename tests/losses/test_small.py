@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 import semistruct.losses.cox as cox
 from semistruct.exceptions import DataError
 from semistruct.losses import CoxRiskSets, cox_partial_likelihood
-from semistruct.losses._small import evaluate, sort_follow_up
+from semistruct.losses._small import evaluate, falling_order, sort_follow_up
 
 # Both ways add the same numbers in another order.
 ROUNDING = 1e-12
@@ -151,3 +151,14 @@ def test_what_is_not_for_few_plain_rows():
     assert CoxRiskSets.from_data(many, many > 0).small is None
     with pytest.raises(DataError, match="eta has shape"):
         cox_partial_likelihood(torch.zeros(59), time, event)
+
+
+def test_the_order_of_rows():
+    rng = np.random.default_rng(2)
+    for lowest in (-3.0, 0.0):
+        time = np.concatenate([rng.integers(lowest, 4, 50) / 3.0, [0.0, -0.0, 1e-310, 1e308]])
+        event = rng.random(54) < 0.5
+        order = falling_order(time, event)
+        assert_allclose(time[order], np.sort(time)[::-1])
+        same = np.diff(time[order]) == 0
+        assert (np.diff(event[order].astype(int))[same] >= 0).all() and same.any()

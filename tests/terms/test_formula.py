@@ -425,3 +425,13 @@ def test_thousands_of_columns_written_out():
     names = [f"gene_{i}" for i in range(5000)]
     found = terms(" + ".join(names))
     assert found.variables == tuple(names)
+
+
+def test_an_option_may_be_an_empty_tuple():
+    terms = parse_formula("y ~ mlp(x, hidden=())").terms
+    assert terms.deep[0].option == {"hidden": ()}
+    assert parse_formula(terms.text()).terms == terms  # what is printed can be read
+    with pytest.raises(SpecificationError, match="empty parentheses"):
+        parse_formula("y ~ mlp(())")
+    with pytest.raises(SpecificationError):
+        parse_formula("y ~ s(x, k=())")
