@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
+from semistruct.estimators._bands import banded, check_level
 from semistruct.estimators._follow_up import checked_times
 from semistruct.families import Family
 from semistruct.fitting.score_nodes import Nodes
+from semistruct.inference.delta import delta_errors
+from semistruct.inference.survival_curves import BandTransform, survival_band
 from semistruct.responses import Interval, Surv, as_surv
 
-__all__ = ["as_censored", "hazard_frame", "survival_frame"]
+__all__ = ["as_censored", "banded_survival", "event_times", "hazard_frame", "survival_frame"]
 
 _TINY = 1e-6  # below, the digits of 1 - F(t) are few
 
@@ -39,6 +43,40 @@ def survival_frame(family: Family, nodes: Nodes, times: Any, index: pd.Index) ->
         pd.Index(given, name="time"),
         index,
     )
+
+
+def event_times(y: np.ndarray) -> np.ndarray:
+    """Distinct responses that are known exactly, of ``(n,)`` or encoded ``(n, 4)``, or bounds."""
+    if y.ndim == 1:
+        return np.unique(y)
+    exact = y[:, 0] == y[:, 1]
+    ends = y[exact, 0] if exact.any() else y[:, :2].ravel()
+    return np.unique(ends[np.isfinite(ends)])
+
+
+def banded_survival(
+    family: Family,
+    eta: torch.Tensor,
+    covariance: np.ndarray,
+    survival: pd.DataFrame,
+    level: float,
+    transform: BandTransform,
+) -> pd.DataFrame:
+    """A survival frame with pointwise limits, from the covariance ``(n, K, K)`` of predictors."""
+    check_level(level)
+
+    def beyond(at: torch.Tensor, t: float) -> torch.Tensor:
+        return -family.cdf(at, torch.full((len(at),), t).to(at))
+
+    S = survival.to_numpy()
+    errors = [delta_errors(partial(beyond, t=float(t)), eta, covariance) for t in survival.index]
+    # Where all or none survive there is nothing to be unsure of.
+    known = (S <= 0) | (S >= 1)
+    kept = np.where(known, 0.5, S)
+    se = np.where(known, 0.0, np.array(errors).reshape(S.shape)) / kept
+    lower, upper = survival_band(-np.log(kept), se, level, transform)
+    lower, upper = (np.where(known, S, side) for side in (lower, upper))
+    return banded(S, lower, upper, survival.index, survival.columns)
 
 
 def hazard_frame(family: Family, nodes: Nodes, times: Any, index: pd.Index) -> pd.DataFrame:

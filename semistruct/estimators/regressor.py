@@ -1,3 +1,4 @@
+# Longer than 400 lines because scikit-learn asks one class for all predictions of an estimator.
 """Distributional regression on tables plus images."""
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ from semistruct.estimators._input import (
     response_columns,
     response_values,
 )
-from semistruct.estimators._lifetimes import as_censored, hazard_frame, survival_frame
+from semistruct.estimators._lifetimes import (
+    as_censored,
+    banded_survival,
+    event_times,
+    hazard_frame,
+    survival_frame,
+)
 from semistruct.estimators._mixtures import mixed_quantiles, mixed_sample
 from semistruct.estimators._specification import Formula, Specification
 from semistruct.evaluation.concordance import concordance_index
@@ -29,6 +36,8 @@ from semistruct.exceptions import DataError, SpecificationError, UnsupportedComb
 from semistruct.families import Censored, Family, Objective, resolve_family
 from semistruct.families.classes import ClassFamily
 from semistruct.fitting.score_nodes import Nodes
+from semistruct.inference.delta import delta_errors, predictor_covariance
+from semistruct.inference.survival_curves import BandTransform
 from semistruct.modality_dropout import DropRates
 from semistruct.objectives.bound import Objectives
 from semistruct.responses import Interval
@@ -206,10 +215,35 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         self.progress = progress
         self.random_state = random_state
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Mean of the response, ``(n,)``; with D columns ``(n, D)``."""
-        nodes = self._nodes(self._new_rows(X))
-        return nodes.mean(self.family_.mean(torch.from_numpy(nodes.values)).numpy())
+    def predict(self, X: Any, *, se: bool = False) -> Any:
+        """Mean of the response.
+
+        Parameters
+        ----------
+        X : DataFrame or array
+        se : bool
+            Whether the standard errors of the means are wanted.
+
+        Returns
+        -------
+        (n,) array, ``(n, D)`` for a response of D columns; with ``se`` a DataFrame with columns
+        ``mean`` and ``se``.
+
+        Notes
+        -----
+        The standard errors are those of the delta method with ``cov_type``, smoothing parameters
+        counted as known: of the mean, not of a new response, which is what
+        :meth:`predict_interval` is about.
+        """
+        frame = self._new_rows(X)
+        nodes = self._nodes(frame)
+        mean = nodes.mean(self.family_.mean(torch.from_numpy(nodes.values)).numpy())
+        if not se:
+            return mean
+        self._require_one_column("standard errors")
+        spread = self._predictor_covariance(frame)
+        errors = delta_errors(self.family_.mean, torch.from_numpy(nodes.values), spread)
+        return pd.DataFrame({"mean": mean, "se": errors}, index=frame.index)
 
     def predict_params(self, X: Any) -> pd.DataFrame:
         """Parameters of the predictive distribution on their natural scale, one column each.
@@ -262,21 +296,45 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
         nodes = self._nodes(self._new_rows(X))
         return mixed_sample(self.family_, nodes, int(n_samples), generator)
 
-    def predict_survival_function(self, X: Any, times: Any) -> pd.DataFrame:
+    def predict_survival_function(
+        self,
+        X: Any,
+        times: Any = None,
+        *,
+        level: float | None = None,
+        transform: BandTransform = "log",
+    ) -> pd.DataFrame:
         """Probabilities that the response exceeds ``times``, times as rows, subjects as columns.
 
         With a censored lifetime as response this is the survival function of an accelerated
         failure time model.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n rows
+        times : (m,) array-like, optional
+            By default the responses of the training rows that are known exactly.
+        level : float, optional
+            Adds a pointwise confidence band by the delta method, in which smoothing parameters
+            count as known: columns are then ``(subject, "estimate" | "lower" | "upper")``.
+        transform : {"log", "log-log", "plain"}
+            Scale on which the band is symmetric.
         """
         frame = self._new_rows(X)
         self._require_one_column("survival functions")
-        return survival_frame(self.family_, self._nodes(frame), times, frame.index)
+        nodes = self._nodes(frame)
+        survival = survival_frame(self.family_, nodes, self._times(times), frame.index)
+        if level is None:
+            return survival
+        spread = self._predictor_covariance(frame)
+        eta = torch.from_numpy(nodes.values)
+        return banded_survival(self.family_, eta, spread, survival, level, transform)
 
-    def predict_cumulative_hazard(self, X: Any, times: Any) -> pd.DataFrame:
+    def predict_cumulative_hazard(self, X: Any, times: Any = None) -> pd.DataFrame:
         """Minus the logarithm of :meth:`predict_survival_function`."""
         frame = self._new_rows(X)
         self._require_one_column("hazards")
-        return hazard_frame(self.family_, self._nodes(frame), times, frame.index)
+        return hazard_frame(self.family_, self._nodes(frame), self._times(times), frame.index)
 
     def predict_median(self, X: Any) -> pd.Series:
         """Medians of the response."""
@@ -374,3 +432,17 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
 
     def _nodes(self, frame: pd.DataFrame) -> Nodes:
         return self.fit_.node_etas(frame, self._device())
+
+    def _times(self, times: Any) -> Any:
+        return event_times(self.fit_.problem.y) if times is None else times
+
+    def _predictor_covariance(self, frame: pd.DataFrame) -> np.ndarray:
+        """Covariance of the predictors of new rows, ``(n, K, K)``."""
+        if self.fit_.deep is not None:
+            raise UnsupportedCombinationError(
+                "standard errors of predictions need a model without deep terms: the uncertainty "
+                "of a network is not in the covariance of the coefficients. Use "
+                "predict_interval(), or leave the deep terms out."
+            )
+        blocks = [design.block(frame) for design in self.fit_.problem.designs]
+        return predictor_covariance(blocks, self._coefficient_covariance(None))

@@ -109,7 +109,7 @@ def condensed(likelihood: Likelihood) -> LeastSquares | None:
     if at is None or at.parameter != 1 or len(likelihood.blocks) != 2:
         return None
     p = likelihood.blocks[0].shape[1]
-    if not _is_least_squares(likelihood) or likelihood.n < _ROWS_PER_COEFFICIENT * (p + 1):
+    if not p or not _is_least_squares(likelihood) or likelihood.n < _ROWS_PER_COEFFICIENT * (p + 1):
         return None
     weight, block = likelihood.weight, likelihood.blocks[0]
     response = likelihood.y - likelihood.offset[:, 0]

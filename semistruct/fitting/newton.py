@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -110,15 +111,13 @@ def evaluate(
         gradient[likelihood.dispersion.column] = 0.0
     H = likelihood.information(eta, "observed")
     loglik = likelihood.loglik(eta) if loglik is None else loglik
+    factor = Factor(np.eye(beta.size), np.ones(beta.size), np.inf)
     if np.isfinite(H).all():
-        factor = penalised_cholesky(H + S_lam)
-        point = Point(beta, eta, loglik, gradient, H, S_lam, factor, "observed")
-        if factor.positive_definite:
-            return point
-    else:
-        unknown = Factor(np.eye(beta.size), np.ones(beta.size), np.inf)
-        point = Point(beta, eta, loglik, gradient, H, S_lam, unknown, "observed")
-    return _expected(likelihood, point)
+        # Far from the maximum a curvature may be so negative that no ridge helps.
+        with suppress(np.linalg.LinAlgError):
+            factor = penalised_cholesky(H + S_lam)
+    point = Point(beta, eta, loglik, gradient, H, S_lam, factor, "observed")
+    return point if factor.positive_definite else _expected(likelihood, point)
 
 
 def _expected(likelihood: Likelihood, point: Point) -> Point:

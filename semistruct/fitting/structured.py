@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
-
 import numpy as np
 
-from semistruct.exceptions import ConvergenceWarning, DataWarning, SpecificationError
+from semistruct.exceptions import SpecificationError
 from semistruct.fitting.criteria import CRITERIA, SmoothingMethod
 from semistruct.fitting.engine import DispersionRule, Engine, Settled, StructuredProblem
 from semistruct.fitting.newton import solve_dispersion
@@ -15,101 +12,16 @@ from semistruct.fitting.other_optima import better_elsewhere
 from semistruct.fitting.selection import approach, df_targets, meet_df, refine
 from semistruct.fitting.shapes import inequalities, keep_shapes
 from semistruct.fitting.smoothing import smoothing_bounds, start_smoothing
+from semistruct.fitting.structured_fit import StructuredFit
+from semistruct.fitting.structured_warnings import warn_of
 
 __all__ = ["StructuredFit", "StructuredProblem", "fit_structured"]
 
-# A last Newton step that still moves a predictor by this much at no gain in likelihood means that
-# the maximum lies at infinity.
-_DIVERGING = 0.05
-_ROUNDING = 1e-3
 # Another optimum of the criterion has to be better by this much, in log-likelihood.
 _GAIN = 1e-3
 # Degrees of freedom that were asked for are met to this accuracy, in at most this many rounds.
 _DF_GAP = 1e-6
 _ROUNDS = 50
-
-
-@dataclass(frozen=True, eq=False)
-class StructuredFit:
-    """A fitted table model.
-
-    Attributes
-    ----------
-    beta : (P,) array
-        Coefficients of all parameters, stacked.
-    slices : tuple of K slices
-        Each parameter's coefficients within ``beta``.
-    lam : (J,) array
-        Smoothing parameters on the likelihood's scale: the penalty is ``lam_j beta' S_j beta / 2``.
-    smoothing : (J,) array
-        As reported: ``lam`` times ``dispersion`` (the scale of mgcv).
-    S_lam : (P, P) array
-        ``sum_j lam_j S_j``.
-    H : (P, P) array
-        Minus the second derivative of the log-likelihood, not penalised; its expectation where
-        one predictor is modelled beside a profiled dispersion, as in R's glm and mgcv.
-    V : (P, P) array
-        ``(H + S_lam)^-1``, the Bayesian covariance.
-    edf, edf1 : (P,) array
-        Effective degrees of freedom per coefficient: the diagonals of ``F = V H`` and
-        ``2 F - F F``.
-    eta : (n, K) array
-        Predictors of all rows, those of weight zero included.
-    loglik, loglik_null : float
-        Of the fit and of the model of constants (and offsets). A profiled dispersion is put at its
-        maximum likelihood value in both, as R and statsmodels do.
-    reml : float
-        The criterion as mgcv reports it, to be minimised: minus the (restricted) log-likelihood
-        for "reml" and "ml", the score for "gcv" (UBRE where there is no dispersion).
-    n_iter : int
-        Outer iterations over the smoothing parameters, or Newton steps where none are estimated.
-    converged : bool
-    dispersion : float
-        ``t ** power`` (variance of the normal, dispersion of the gamma) where it is profiled,
-        else 1.
-    dispersion_column : int or None
-        Position of ``log t`` in ``beta`` where the dispersion is profiled.
-    n_effective : float
-        Sum of the case weights.
-    method : {"reml", "ml", "gcv"}
-    """
-
-    beta: np.ndarray
-    slices: tuple[slice, ...]
-    lam: np.ndarray
-    smoothing: np.ndarray
-    S_lam: np.ndarray
-    H: np.ndarray
-    V: np.ndarray
-    edf: np.ndarray
-    edf1: np.ndarray
-    eta: np.ndarray
-    loglik: float
-    loglik_null: float
-    reml: float
-    n_iter: int
-    converged: bool
-    dispersion: float
-    dispersion_column: int | None
-    n_effective: float
-    method: SmoothingMethod
-
-    @property
-    def edf_total(self) -> float:
-        """Effective number of parameters, a profiled dispersion not counted."""
-        return float(self.edf.sum()) - (self.dispersion_column is not None)
-
-    @property
-    def df_resid(self) -> float | None:
-        """Residual degrees of freedom where a dispersion is estimated, else None."""
-        if self.dispersion_column is None:
-            return None
-        return max(self.n_effective - self.edf_total, 0.0)
-
-    @property
-    def aic(self) -> float:
-        """``-2 loglik + 2 (effective number of parameters, dispersion included)``."""
-        return -2 * self.loglik + 2 * float(self.edf.sum())
 
 
 def fit_structured(
@@ -178,7 +90,9 @@ def fit_structured(
         raise SpecificationError(
             f"method must be one of {', '.join(map(repr, CRITERIA))}, got {method!r}."
         )
-    fit = _fit(problem, method, max_iter, tol, start, smoothing)
+    # Steps may be too long by orders of magnitude, and are taken back for what comes of it.
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        fit = _fit(problem, method, max_iter, tol, start, smoothing)
     if not len(inequalities(problem)):
         return fit
 
@@ -226,7 +140,7 @@ def _fit(
     n_iter += settled.newton.n_steps if not n_iter else 0
     converged = (converged and settled.newton.converged) or engine.interpolates(settled.point.beta)
     fit = _report(engine, problem, settled, method, n_iter, converged)
-    _warn(engine, problem, settled, fit)
+    warn_of(engine, problem, settled, fit)
     return fit
 
 
@@ -317,68 +231,3 @@ def _report(
         n_effective=float(likelihood.weight.sum()),
         method=method,
     )
-
-
-def _warn(engine: Engine, problem: StructuredProblem, settled: Settled, fit: StructuredFit) -> None:
-    """Say what went wrong, naming parameter and columns."""
-    point = settled.point
-    names = [
-        f"{name} ({parameter})"
-        for parameter, design in zip(problem.family.param_names, problem.designs, strict=True)
-        for name in design.names
-    ]
-    if not point.factor.positive_definite:
-        warnings.warn(
-            "the data do not identify all coefficients: a ridge of "
-            f"{point.factor.ridge:g} (relative) was added to the information matrix. Remove "
-            "columns that repeat each other, or penalise them.",
-            DataWarning,
-            stacklevel=5,
-        )
-        return
-    k = _diverging(engine, problem, settled, fit)
-    if k is not None:
-        columns = engine.likelihood.slices[k]
-        z = np.abs(point.step()[columns]) / np.sqrt(np.diag(settled.V)[columns])
-        worst = names[columns.start + int(z.argmax())]
-        warnings.warn(
-            f"the predictor of {problem.family.param_names[k]!r} diverges: the likelihood has no "
-            f"maximum at finite coefficients (separation), most visibly in {worst}. Its "
-            "coefficient and standard error mean nothing; penalise the column, merge levels or "
-            "leave it out.",
-            ConvergenceWarning,
-            stacklevel=5,
-        )
-    elif not fit.converged:
-        warnings.warn(
-            f"the structured fit did not converge in {fit.n_iter} iterations (Newton decrement "
-            f"{settled.newton.decrement:.1e}); raise max_iter, or simplify the model.",
-            ConvergenceWarning,
-            stacklevel=5,
-        )
-    if fit.df_resid is not None and fit.df_resid < 1e-3 < engine.likelihood.n - fit.edf_total:
-        warnings.warn(
-            f"the case weights sum to {fit.n_effective:.4g} observations, which leaves nothing to "
-            f"estimate a dispersion from beside {fit.edf_total:.4g} degrees of freedom. Weights "
-            "that are precisions, not counts, should be scaled to mean one.",
-            DataWarning,
-            stacklevel=5,
-        )
-
-
-def _diverging(
-    engine: Engine, problem: StructuredProblem, settled: Settled, fit: StructuredFit
-) -> int | None:
-    """The parameter whose predictor still moves at no gain in likelihood, if there is one."""
-    if engine.quick is not engine:  # least squares have their minimum at finite coefficients
-        return None
-    point = settled.point
-    moves = np.abs(engine.likelihood.direction(point.step())).max(axis=0, initial=0.0)
-    # In large units rounding moves a predictor by a small share of its range, which means nothing.
-    moves = moves / np.maximum(1.0, _ROUNDING * np.ptp(fit.eta, axis=0))
-    if not moves.max(initial=0.0) > _DIVERGING:
-        return None
-    endless = settled.newton.decrement < 1e-4 or problem.family.separates(
-        point.eta, engine.likelihood.y
-    )
-    return int(moves.argmax()) if endless else None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from _fits import make_problem
 
 from semistruct.exceptions import UnsupportedCombinationError
 from semistruct.families import Bernoulli, Gamma, Normal, Poisson
 from semistruct.fitting._likelihood import Dispersion, Likelihood
+from semistruct.fitting.engine import Engine
 from semistruct.fitting.newton import evaluate, penalised_newton, solve_dispersion
 from semistruct.terms import DenseBlock
 
@@ -154,3 +156,19 @@ def test_problem_helper_gives_one_design_per_parameter(rng):
     frame = pd.DataFrame({"x": rng.normal(size=20)})
     problem = make_problem("x", frame, rng.normal(size=20), "normal")
     assert [block.shape[1] for block in problem.blocks] == [2, 1]
+
+
+def test_curvature_beyond_every_ridge_gives_way_to_the_expected_one(monkeypatch):
+    problem = make_problem("x", pd.DataFrame({"x": np.arange(8.0)}), np.arange(8.0) % 3, "poisson")
+    likelihood = Engine.of(problem).likelihood
+    beta = np.array([0.1, 0.05])
+    good = evaluate(likelihood, beta, np.zeros((2, 2)))
+    known = Likelihood.information
+
+    def information(self, eta, kind):
+        return known(self, eta, kind) if kind == "expected" else np.diag([1.0, -1e9])
+
+    monkeypatch.setattr(Likelihood, "information", information)
+    point = evaluate(likelihood, beta, np.zeros((2, 2)))
+    assert point.kind == "expected"
+    np.testing.assert_allclose(point.H, good.H)  # the canonical link: both are the same

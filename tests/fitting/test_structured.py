@@ -14,6 +14,7 @@ from _oracles import load_oracle
 from scipy.optimize import minimize
 from scipy.stats import norm
 
+import semistruct as ss
 from semistruct.design import build_design
 from semistruct.exceptions import (
     ConvergenceWarning,
@@ -349,3 +350,19 @@ def test_of_two_maxima_the_higher_one_is_found():
     fit = fit_structured(problem)
     smooth = fit_structured(problem, start=replace(fit, smoothing=np.full(3, 1e4)))
     assert fit.reml <= smooth.reml + 1e-4
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_a_shape_without_a_limit_is_named(rows):
+    """Equal lifetimes have a likelihood without bound in the shape."""
+    frame = pd.DataFrame({"x": np.zeros(rows)})
+    with pytest.warns(ConvergenceWarning, match="'shape' goes to its limit"):
+        fit_formula("1", frame, np.full(rows, 2.0), "weibull")
+
+
+def test_nothing_but_an_offset():
+    frame = pd.DataFrame({"x": np.arange(6.0)})
+    y = frame["x"].to_numpy() + np.array([1.0, -1.0, 2.0, -2.0, 0.5, -0.5])
+    model = ss.SemiStructuredRegressor("y ~ 0 + offset(x)").fit(frame.assign(y=y))
+    np.testing.assert_array_equal(model.predict(frame), frame["x"])
+    assert model.predict_params(frame)["scale"][0] == pytest.approx(np.sqrt(10.5 / 6))
