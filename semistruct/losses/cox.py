@@ -86,7 +86,8 @@ def cox_partial_likelihood(
     Sums are accumulated in double precision, O(n log n) in time and O(n) in memory for any pattern
     of ties, and only ever added (``A_k - r/m B_k`` as others + ``(1 - r/m) B_k``), so the result is
     right for any spread of ``eta``: on the natural scale up to a range of 1300, on the logarithmic
-    scale (about ten times slower) beyond.
+    scale (about ten times slower) beyond. Tensors stay on the device of ``eta``, in single
+    precision where it has no other; unverified on a GPU so far.
 
     References
     ----------

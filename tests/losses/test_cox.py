@@ -62,6 +62,29 @@ def test_any_spread_and_shift_of_eta(rng, truncated, sd, shift, ties):
         check(eta, follow_up, rng.choice([0.0, 1.0, 2.0], 40), ties, tolerance)
 
 
+@pytest.mark.parametrize("pattern", ["all tied", "one event", "no event", "one subject", "absent"])
+@pytest.mark.parametrize("truncated", [False, True])
+@pytest.mark.parametrize("sd", [30.0, 100.0])
+def test_extremes_of_size_at_any_spread(rng, pattern, truncated, sd):
+    n = 1 if pattern == "one subject" else 25
+    time, event = rng.integers(2, 9, n).astype(float), np.ones(n, bool)
+    weights = None
+    if pattern == "all tied":
+        time[:] = 4.0
+    elif pattern == "one event":
+        event = np.arange(n) == 7
+    elif pattern == "no event":
+        event = np.zeros(n, bool)
+    elif pattern == "absent":
+        weights = rng.choice([0.0, 0.0, 1.0, 3.0], n)
+    entry = time - rng.integers(1, 4, n) if truncated else None
+    eta = rng.normal(size=n) * sd + 120.0
+    tolerance = EXACT + 20 * ROUNDING_OF_ETA * np.abs(eta).max()
+    for ties in ("efron", "breslow"):
+        follow_up = {"time": time, "event": event, "entry": entry}
+        check(eta, follow_up, weights, ties, tolerance)
+
+
 def test_tens_of_thousands_in_both_directions():
     eta = np.array([1e4, -1e4, 0.0, 1e4, -1e4, -9.5e3])
     time = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 5.0])
