@@ -60,6 +60,12 @@ peak of sorting, loss and gradient, over time, event and eta.
 
 At n = 1,000 an empty `torch.autograd.Function` with `backward()` costs 16 us by itself, as much as
 the whole pass; value and gradient are some fifteen calls of numpy, 16 us, and sorting 16 us more.
+Sorting, the empty function and the two running sums (4 us each) alone are more than two passes.
+
+With reused risk sets four fifths of a step of the loop are arithmetic, which a batch cannot save:
+what it saves are the calls, and memory that is fetched once for several members. The rows of
+*batch* were measured while the machine was busy; those of the loss while it was not, and before
+times and events were sorted in one go, which takes a third off the sorting of tied times.
 """
 
 
