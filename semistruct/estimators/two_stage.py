@@ -244,7 +244,8 @@ class TwoStage(DelegatedPredictions, Composition):
         rows = self._first_rows(frame)
         if isinstance(self.structured_, CoxPH):
             return self.structured_.predict(rows)[:, None]
-        return self.structured_._eta(self.structured_._new_rows(rows)).numpy()
+        model = self.structured_
+        return model.fit_.eta(model._new_rows(rows), model._device())
 
     def _columns(self, frame: pd.DataFrame) -> pd.DataFrame:
         """A constant and the columns of the first structured predictor."""

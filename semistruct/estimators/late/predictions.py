@@ -72,7 +72,7 @@ class FusedPredictions:
         for name in self.members_:
             model, rows = self._inside(name, frame)
             families.append(model.family_)
-            etas.append(model._eta(model._new_rows(rows)).numpy())
+            etas.append(model.fit_.eta(model._new_rows(rows), model._device()))
         weights = self.head_.weights
         values = [mixture_quantile(families, etas, weights, float(level)) for level in levels]
         if np.ndim(q) == 0:
