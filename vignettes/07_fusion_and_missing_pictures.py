@@ -140,28 +140,41 @@ pd.DataFrame(
 # ## Missing pictures
 #
 # A picture may be missing in training and prediction; nothing has to be imputed. Such a row takes
-# part in the table's model as always. The deep term contributes exactly zero to it, which is the
-# average of the rows that have a picture given their table.
+# part in the table's model as always, and in the whole model with the likelihood of a mixture. It is
+# predicted by the mixture of all that its picture could have said, given its table: the effect of
+# the picture is then zero on average, and the prediction is wider than with a picture.
+# `modality_dropout` hides some pictures in training, so that the network learns to do without.
 
 # %%
 fewer = train.copy()
 without = np.random.default_rng(0).random(len(fewer)) < 0.3
 fewer.loc[fewer.index[without], "digit"] = None
-holes = ss.SemiStructuredRegressor("age + sex + s(bmi) + cnn(digit)", **quick | {"max_epochs": 40})
+holes = ss.SemiStructuredRegressor(
+    "age + sex + s(bmi) + cnn(digit)", modality_dropout=0.1, **quick | {"max_epochs": 40}
+)
 holes.fit(fewer, fewer["y"])
-found = holes.term_contributions(fewer)["loc", "cnn(digit)"]
-pd.Series(
-    {
-        "pictures missing in training": without.mean(),
-        "effect of a missing picture": found[without].abs().max(),
-        "sd of the effect of a picture": found[~without].std(),
-        "R2 of new rows": holes.score(test, test["y"]),
-        "R2 of new rows, all without pictures": holes.score(
-            test.assign(digit=ss.ImageArray([None] * len(test), dtype=test["digit"].dtype)),
-            test["y"],
-        ),
+gone = test.assign(digit=ss.ImageArray([None] * len(test), dtype=test["digit"].dtype))
+black = test.assign(digit=ss.ImageArray(np.zeros((len(test), 1, 8, 8), np.uint8)))
+
+
+def judged(model, rows) -> dict[str, float]:
+    limits = model.predict_interval(rows, 0.9)
+    inside = (limits["lower"] < test["y"]) & (test["y"] < limits["upper"])
+    return {
+        "mean log density": model.log_prob(rows, test["y"]).mean(),
+        "width of 90 % intervals": (limits["upper"] - limits["lower"]).mean(),
+        "their coverage": inside.mean(),
     }
-).round(3)
+
+
+pd.DataFrame(
+    {
+        "with pictures": judged(holes, test),
+        "without: mixture": judged(holes, gone),
+        "without: the table's model": judged(holes.table_model(), gone),
+        "without: black pictures": judged(holes, black),
+    }
+).T.round(3)
 
 # %% [markdown]
 # In a `"gated"` fusion a missing input has weight zero, and the others share its place. If pictures

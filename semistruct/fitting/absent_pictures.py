@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from semistruct.blueprint import NetworkBlueprint
-from semistruct.fitting.absent_scores import AbsentScores, learn_absent_scores
+from semistruct.fitting.absent_scores import LEAST_ROWS, AbsentScores, learn_absent_scores
 from semistruct.fitting.score_nodes import Nodes
 from semistruct.modalities import Modality
 
@@ -47,6 +47,20 @@ class AbsentPictures:
         found = (law for law in self.laws if set(missing) <= set(law.missing))
         return next(found, None)
 
+    def of_rows(
+        self, blueprint: NetworkBlueprint, modalities: Mapping[str, Modality]
+    ) -> list[AbsentScores | None]:
+        """The law of every row; None of a row that has its pictures."""
+        lacking = blueprint.lacking(modalities, self.columns)
+        laws: dict[tuple[bool, ...], AbsentScores | None] = {(False,) * len(self.columns): None}
+        found = []
+        for pattern in map(tuple, lacking.tolist()):
+            if pattern not in laws:
+                missing = [c for c, lack in zip(self.columns, pattern, strict=True) if lack]
+                laws[pattern] = self.law_of(missing)
+            found.append(laws[pattern])
+        return found
+
     def nodes(
         self,
         frame: pd.DataFrame,
@@ -67,7 +81,6 @@ class AbsentPictures:
         law_of_row : sequence of n (AbsentScores or None)
             None for a row that is known as it is.
         """
-        base = np.where(np.isfinite(scores), scores, shadows)
         rows = {id(law): np.flatnonzero([own is law for own in law_of_row]) for law in self.laws}
         count = np.ones(len(frame), dtype=int)
         for law in self.laws:
@@ -81,7 +94,10 @@ class AbsentPictures:
                 found = law.deviations(frame.iloc[own], scores[own] - shadows[own])
                 at = start[own][:, None] + np.arange(len(law.nodes))
                 for a, t in enumerate(law.slots):
-                    values[at, t] = base[own, t][:, None] + found[:, :, a]
+                    base = shadows[own, t]
+                    if law.from_known[a]:
+                        base = np.where(np.isfinite(scores[own, t]), scores[own, t], base)
+                    values[at, t] = base[:, None] + found[:, :, a]
         return Nodes(len(frame), row, values)
 
 
@@ -161,24 +177,21 @@ def learn_absent_pictures(
         some = blueprint.present(without)
         known = np.where(some, masked.get(missing, scores), np.nan)
         slots = [t for t in kept if reads[t] & set(missing)]
-        base = np.where(np.isfinite(known), known, shadows)
+        has_all = np.logical_not(lacking.any(axis=1))
         deviation = np.full((len(frame), len(slots)), np.nan)
         for a, t in enumerate(slots):
             own = [pictures.index(column) for column in reads[t]]
             has = ~lacking[:, own].any(axis=1)
-            deviation[has, a] = full[has, t] - base[has, t]
+            deviation[has, a] = full[has, t] - shadows[has, t]
+        # With rows to learn from it is they that say what a part of the pictures is worth.
+        few = (has_all & np.isfinite(deviation).all(axis=1)).sum() < LEAST_ROWS
+        if few:
+            partly = some[:, slots] & np.isfinite(deviation)
+            deviation = np.where(partly, full[:, slots] - known[:, slots], deviation)
         relative = np.full(known.shape, np.nan)
         relative[:, list(kept)] = (known - shadows)[:, list(kept)]
-        laws.append(
-            learn_absent_scores(
-                missing,
-                slots,
-                deviation,
-                relative,
-                np.logical_not(lacking.any(axis=1)),
-                weight,
-                frame,
-                columns,
-            )
+        law = learn_absent_scores(
+            missing, slots, deviation, relative, has_all, weight, frame, columns
         )
+        laws.append(replace(law, from_known=(bool(few),) * len(slots)))
     return AbsentPictures(tuple(pictures), tuple(laws), around_table)

@@ -45,6 +45,9 @@ class AbsentScores:
         Coefficients, a constant first; zeros behind it where the rest says nothing.
     nodes : (Q, A) array
         Standardised deviations, one row as likely as another.
+    from_known : tuple of A bool
+        Whether deviations are from what is known of the score itself; else from what the table
+        predicts for it, as far as ``mean`` does not say more.
     """
 
     missing: tuple[str, ...]
@@ -58,6 +61,7 @@ class AbsentScores:
     mean: np.ndarray
     log_variance: np.ndarray
     nodes: np.ndarray
+    from_known: tuple[bool, ...] = ()
 
     def deviations(self, frame: pd.DataFrame, known: np.ndarray) -> np.ndarray:
         """Possible deviations of the unknown scores of every row, ``(n, Q, A)``.

@@ -15,13 +15,16 @@ from semistruct.exceptions import SemistructError
 from semistruct.fitting.absent_pictures import (
     AbsentPictures,
     absence_patterns,
+    known_scores,
     learn_absent_pictures,
 )
 from semistruct.fitting.augmented import fix_smoothing, take_rows, with_offset
 from semistruct.fitting.calibration import Calibration, calibrate
 from semistruct.fitting.crossfit import CrossFit, cross_fit
 from semistruct.fitting.members import DeepProblem, MemberSolver
+from semistruct.fitting.mixed_solve import solve_mixture
 from semistruct.fitting.recalibration import recalibrate
+from semistruct.fitting.score_nodes import Nodes
 from semistruct.fitting.structured import StructuredFit, StructuredProblem, fit_structured
 from semistruct.orthogonalization import Orthogonalizer, Projection
 from semistruct.terms import DenseBlock
@@ -139,14 +142,18 @@ def fit_deep(
     if calibration.gamma.any():
         fixed = fix_smoothing(with_offset(structured, offset), problem.start.smoothing)
         fit = _solve(fixed, crossfit.honest)
-    gamma = calibration.gamma
-    absent = _absent(problem, crossfit, projections, gamma, table, columns, table_row)
+    gamma, lacking = calibration.gamma, None
+    found = _absent(problem, crossfit, projections, gamma, table, columns, table_row)
+    if found is not None:
+        without = problem.blueprint.lacking(problem.modalities, found.law.columns).any(axis=1)
+        lacking = problem.gather(np.asarray(without))
+        if lacking.any() and crossfit.honest[structured.sample_weight > 0].all():
+            shifts = _shifts(problem, projections, gamma, found.nodes, offset, lacking, table_row)
+            fixed = fix_smoothing(structured, problem.start.smoothing)
+            fit = solve_mixture(fixed, shifts, table_row)
+    absent = None if found is None else found.law
     # What was needed to learn that is not needed any longer.
     crossfit = replace(crossfit, unit_scores=None, masked={})
-    lacking = None
-    if absent is not None:
-        without = problem.blueprint.lacking(problem.modalities, absent.columns).any(axis=1)
-        lacking = problem.gather(np.asarray(without))
     return DeepFit(slots, crossfit, tuple(projections), calibration, fit, scores, absent, lacking)
 
 
@@ -227,7 +234,7 @@ def _absent(
     table: pd.DataFrame | None,
     columns: Sequence[str],
     table_row: np.ndarray | None,
-) -> AbsentPictures | None:
+) -> _Absent | None:
     """The law of the scores of the rows of the data, of which others may share pictures."""
     kept = np.flatnonzero(gamma).tolist()
     if not kept or crossfit.unit_scores is None:
@@ -247,12 +254,12 @@ def _absent(
             if slot.by is None:
                 shadow = structured.blocks[slot.param].matvec(projection.G[:, 0])
                 shadows[:, t] = shadow + projection.center[0]
-    return learn_absent_pictures(
+    modalities = {
+        name: replace(read, present=read.present[unit]) for name, read in problem.modalities.items()
+    }
+    law = learn_absent_pictures(
         blueprint,
-        {
-            name: replace(read, present=read.present[unit])
-            for name, read in problem.modalities.items()
-        },
+        modalities,
         crossfit.unit_scores[unit],
         {missing: scores[unit] for missing, scores in crossfit.masked.items()},
         shadows if table_row is None else None,
@@ -261,6 +268,48 @@ def _absent(
         table,
         columns,
     )
+    if law is None:
+        return None
+    scores = known_scores(blueprint, modalities, crossfit.unit_scores[unit])
+    return _Absent(law, law.nodes(table, scores, shadows, law.of_rows(blueprint, modalities)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Absent:
+    """The law, and the scores that the rows of the data may have."""
+
+    law: AbsentPictures
+    nodes: Nodes
+
+
+def _shifts(
+    problem: DeepProblem,
+    projections: Sequence[Projection],
+    gamma: np.ndarray,
+    nodes: Nodes,
+    offset: np.ndarray,
+    lacking: np.ndarray,
+    table_row: np.ndarray | None,
+) -> Nodes:
+    """What the deep terms may add to the predictors of the rows, ``(N, K)``.
+
+    A row that has its pictures keeps its ``offset``.
+    """
+    structured = problem.structured
+    own = nodes if table_row is None else nodes.take(table_row)
+    row = own.row
+    values = offset[row]
+    mixed = lacking[row]
+    values[mixed] = 0.0
+    weights = problem.row_weights
+    for t, slot in enumerate(problem.blueprint.slots):
+        if not gamma[t]:
+            continue
+        shadow = structured.blocks[slot.param].matvec(projections[t].G[:, 0])
+        score = own.values[:, t] if weights is None else own.values[:, t] * weights[row, t]
+        left = score - shadow[row] - projections[t].center[0]
+        values[mixed, slot.param] += gamma[t] * left[mixed]
+    return Nodes(own.n, row, values)
 
 
 def _least_squares_penalty(problem: DeepProblem, k: int, weight: np.ndarray) -> np.ndarray:

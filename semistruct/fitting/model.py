@@ -11,7 +11,6 @@ import pandas as pd
 
 from semistruct.blueprint import NetworkBlueprint, row_weights
 from semistruct.exceptions import SemistructError
-from semistruct.fitting.absent_scores import AbsentScores
 from semistruct.fitting.deep import DeepFit
 from semistruct.fitting.score_nodes import Nodes
 from semistruct.fitting.structured import StructuredFit, StructuredProblem
@@ -119,20 +118,17 @@ class ModelFit:
         absent = self.deep.absent
         if absent is None:
             return Nodes.single(scores)
-        lacking = self.blueprint.lacking(modalities, absent.columns)
-        if not lacking.any():
+        laws = absent.of_rows(self.blueprint, modalities)
+        if not any(laws):
             return Nodes.single(scores)
-        law_of_row: list[AbsentScores | None] = [None] * len(frame)
-        for pattern in np.unique(lacking[lacking.any(axis=1)], axis=0):
-            own = np.flatnonzero((lacking == pattern).all(axis=1))
-            missing = [name for name, lack in zip(absent.columns, pattern, strict=True) if lack]
-            law = absent.law_of(missing)
-            for i in own:
-                law_of_row[i] = law
-            if law is not None and set(law.missing) != set(missing):
+        for law in absent.laws:
+            # Pictures that the law does without although they are there.
+            present = ~self.blueprint.lacking(modalities, law.missing).all(axis=1)
+            own = np.flatnonzero(present & np.array([one is law for one in laws]))
+            if own.size:
                 without = self.blueprint.without(modalities, law.missing)
                 scores[own] = self._known_scores(without, own, device)
-        return absent.nodes(frame, scores, self._shadows(frame), law_of_row)
+        return absent.nodes(frame, scores, self._shadows(frame), laws)
 
     def _known_scores(
         self, modalities: Mapping[str, Modality], rows: np.ndarray, device: str

@@ -83,6 +83,15 @@ class Nodes:
             found: np.ndarray = top + np.log(self.mean(np.exp(values - top[self.row])))
         return np.where(self._count_like(values) > 1, found, values[self.start])
 
+    def columns(self) -> list[np.ndarray]:
+        """As many arrays ``(n, ...)`` as a row has nodes at most, one as likely as another.
+
+        Exact where rows have one number of nodes, or one node.
+        """
+        most = int(self.count.max()) if self.n else 1
+        places = [self.start + (q * self.count) // most for q in range(most)]
+        return [self.values[place] for place in places]
+
     def take(self, rows: np.ndarray) -> Nodes:
         """The nodes of some rows, in this order."""
         counts = self.count[rows]

@@ -71,7 +71,9 @@ MAKE = {
         f"age + {FUSED}", modality_dropout="one", **OPTIONS
     ).fit(STUDY, STUDY["y"]),
     "token": lambda: ss.SemiStructuredRegressor(
-        f"age + {FUSED[:-1]}, absence='token')", modality_dropout=0.3, **OPTIONS
+        f"age + {FUSED[:-1]}, absence='token')",
+        modality_dropout=0.3,
+        **{**OPTIONS, "max_epochs": 120},
     ).fit(STUDY, STUDY["y"]),
     "varying": lambda: ss.SemiStructuredRegressor(f"age + {TERM[:-1]}, by=age)", **OPTIONS).fit(
         STUDY, STUDY["y"]

@@ -68,13 +68,16 @@ class FusedPredictions:
         """
         levels = quantile_levels(q)
         frame = self._new_rows(X)
-        families, etas = [], []
-        for name in self.members_:
+        families, etas, weights = [], [], []
+        for name, weight in zip(self.members_, self.head_.weights, strict=True):
             model, rows = self._inside(name, frame)
-            families.append(model.family_)
-            etas.append(model.fit_.eta(model._new_rows(rows), model._device()))
-        weights = self.head_.weights
-        values = [mixture_quantile(families, etas, weights, float(level)) for level in levels]
+            parts = model._nodes(model._new_rows(rows)).columns()
+            families += [model.family_] * len(parts)
+            etas += parts
+            weights += [weight / len(parts)] * len(parts)
+        values = [
+            mixture_quantile(families, etas, np.array(weights), float(level)) for level in levels
+        ]
         if np.ndim(q) == 0:
             return values[0]
         return pd.DataFrame(np.column_stack(values), frame.index, levels)
