@@ -109,8 +109,15 @@ def _read(file: Path, net: SemiStructuredNet) -> Course:
     net.load_state_dict(states[0])
     values = {name: tensors[name].numpy() for name in (*_ARRAYS, *_TABLES)}
     history, pretraining = (_table(values[name], json.loads(notes[name])) for name in _TABLES)
-    arrays = [values[name] for name in _ARRAYS]
-    return Course(net, history, tuple(states[1:]), *arrays, pretraining)
+    return Course(
+        net,
+        history,
+        tuple(states[1:]),
+        values["scores"],
+        values["beta"],
+        values["levelled"],
+        pretraining,
+    )
 
 
 def _table(values: np.ndarray, columns: list[str]) -> pd.DataFrame:

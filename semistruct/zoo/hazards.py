@@ -102,8 +102,9 @@ def multi_surv(
     passed its midpoint.
 
     *Changed*: the score is the same in all intervals (proportional odds) unless ``by`` says
-    otherwise, where the original has an output for each; cut points are quantiles of the event
-    times unless given; cross-fitting and a gate.
+    otherwise, where the original has an output for each; there are 15 intervals, cut at quantiles
+    of the event times, instead of years, since a hazard for an interval needs events in it;
+    cross-fitting and a gate.
 
     References
     ----------
@@ -119,4 +120,4 @@ def multi_surv(
     required(modalities, 2, "multi_surv")
     start = Parametric("C(interval)") if baseline is None else baseline
     terms = predictor(table, options, start, joint(modalities, network, fusion="max"))
-    return configured(DiscreteHazard, terms, options, modality_dropout="one")
+    return configured(DiscreteHazard, terms, options, modality_dropout="one", cuts=15)

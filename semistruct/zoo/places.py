@@ -13,7 +13,7 @@ from semistruct.estimators import (
 from semistruct.estimators.features.mask_features import MaskFeatures
 from semistruct.exceptions import SpecificationError
 from semistruct.objectives import Proxy
-from semistruct.terms import mlp, parse_formula, s
+from semistruct.terms import DeepTerm, TermList, mlp, parse_formula, s
 from semistruct.zoo._recipe import (
     Network,
     Table,
@@ -91,6 +91,7 @@ def law_paige_russell(
         raise SpecificationError(
             f"head={head!r} has a network of the attributes of the house; name them in table=."
         )
+    deep: DeepTerm | TermList
     if head == "linear":
         deep = one_each("cnn", pictures, network)
     elif head == "semi_interpretable":

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
+import torch
 from lifelines import CoxPHFitter, WeibullAFTFitter
 from pygam import LinearGAM, LogisticGAM, l
 from scipy.optimize import minimize
@@ -29,6 +30,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import check_estimator
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 import semistruct as ss
 from semistruct.estimators.late.combination import (
@@ -328,6 +330,45 @@ def test_members_of_every_package(frame):
         parts, clone(model).fit(frame, frame["y"]).member_predictions(frame), rtol=1e-3
     )
     check_rows(model, frame, tolerance=1e-8)
+
+
+class Embeddings(nn.Module):
+    """Like the image half of CLIP: pixels in a range of its own, several things returned."""
+
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.weight = nn.Parameter(torch.randn(8, 64, generator=generator))
+
+    def forward(self, x):
+        assert x.is_floating_point() and x.abs().max() <= 1.5
+        return {"image_embeds": torch.tanh(x.flatten(1) @ self.weight.T / 16), "pooled": x}
+
+
+def clip_scaling(x):
+    return (x.float() / 255 - 0.5) / 0.5
+
+
+def test_a_frozen_encoder_with_its_own_preprocessing_is_a_member(frame):
+    features = ss.ImageFeatures(Embeddings(), None, preprocess=clip_scaling, output="image_embeds")
+    encoder = ss.nn.ModuleEncoder(
+        Embeddings(), (1, 8, 8), frozen=True, preprocess=clip_scaling, output="image_embeds"
+    )
+    quick = {"n_folds": 3, "gate": False, "progress": False, "random_state": 0}
+    members = {
+        "table": LinearRegression(),
+        "ridge of embeddings": ss.EarlyFusion(Ridge(), {"digit": features}),
+        "term of a formula": ss.SemiStructuredRegressor(
+            "clip(digit)", encoders={"clip": encoder}, **quick
+        ),
+    }
+    columns = {"table": ["age", "bmi"], "ridge of embeddings": ["digit"]}
+    model = LateFusion(members, "stack", columns=columns, cv=2, random_state=0)
+    model.fit(frame, frame["y"])
+    parts = model.member_predictions(frame)
+    own = [parts[name].corr(frame["y"]) for name in list(members)[1:]]
+    assert min(own) > 0.2 and model.weights_.drop("table").sum() > 0.05
+    check_rows(model, frame, tolerance=1e-5)
 
 
 # ---------------------------------------------------------------------- classes

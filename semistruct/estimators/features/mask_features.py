@@ -202,7 +202,7 @@ def _labels(classes: Mapping[str, int] | None) -> dict[str | None, int | None]:
             "classes must map names to the numbers of their pixels, such as {'roof': 1}, got "
             f"{classes!r}."
         )
-    return dict(classes)
+    return {name: number for name, number in classes.items()}
 
 
 def _names(name: str, labels: Mapping[str | None, int | None]) -> list[str]:
