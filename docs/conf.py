@@ -62,7 +62,17 @@ napoleon_custom_sections = [("Class attributes", "Attributes")]
 suppress_warnings = ["ref.python"]
 
 # Modules and packages that pass on names of others.
-_PASSING_ON = ("datasets", "families", "losses", "metrics", "nn", "plots", "terms", "zoo")
+_PASSING_ON = (
+    "datasets",
+    "families",
+    "losses",
+    "metrics",
+    "nn",
+    "objectives",
+    "plots",
+    "terms",
+    "zoo",
+)
 NAMESPACES = [f"semistruct.{name}" for name in _PASSING_ON]
 
 # Listed on the front page, not among the vignettes.
