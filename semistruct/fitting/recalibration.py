@@ -51,7 +51,8 @@ def recalibrate(problem: DeepProblem, crossfit: CrossFit, groups: np.ndarray) ->
     it is a straight line. It is kept where the out-of-fold log-likelihood of curves learned on the
     other folds exceeds that of slopes by more than a standard error and two units, and that of no
     score at all.
-    Scores that vary with time (``by=``) keep their scale.
+    Scores that vary with time (``by=``) keep their scale, and so do those of terms with several
+    inputs, of which a row may lack some: what a score is worth then differs between rows.
 
     References
     ----------
@@ -70,7 +71,8 @@ def recalibrate(problem: DeepProblem, crossfit: CrossFit, groups: np.ndarray) ->
         names = [part.name for part in problem.blueprint.plans[slot.network].inputs]
         present = np.any([problem.modalities[name].present for name in names], axis=0)
         seen = problem.gather(present)
-        if slot.by is not None or np.ptp(scores[rows, t]) == 0 or seen[rows].sum() < _LEAST_ROWS:
+        varies = np.ptp(scores[rows, t]) > 0
+        if slot.by is not None or len(names) > 1 or not varies or seen[rows].sum() < _LEAST_ROWS:
             continue
         others = [o for o in range(len(slots)) if o != t and np.ptp(scores[rows, o]) > 0]
         beside = _with_scores(structured, scores, others, [slots[o].param for o in others])

@@ -102,7 +102,7 @@ def test_predictions_and_files_use_the_curve(tmp_path):
     assert len(members) == 5
     straight = replace(model.fit_.deep.crossfit, curves=())
     plain = replace(model.fit_, deep=replace(model.fit_.deep, crossfit=straight))
-    raw, curved = plain.unit_scores(frame)[:, 0], model.fit_.unit_scores(frame)[:, 0]
+    raw, curved = plain.scores(frame)[:, 0], model.fit_.scores(frame)[:, 0]
     assert_allclose(curved, model.fit_.deep.crossfit.curves[0](raw))
     assert np.corrcoef(kind, curved)[0, 1] > np.corrcoef(kind, raw)[0, 1] + 0.01
     path = tmp_path / "model.semistruct"
