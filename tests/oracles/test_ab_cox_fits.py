@@ -184,6 +184,21 @@ def test_stratified_survival_curves_and_bands(case, block, formula, options):
             assert_allclose(ours[seen], bound[seen], rtol=1e-7, atol=1e-9)
 
 
+def test_predictors_and_their_standard_errors():
+    oracle, model = fit(LUNG, LUNG_TERMS)
+    expected = oracle.expected["predict"]
+    rows = new_rows(oracle, oracle.expected["survfit_efron"]["newdata"])
+    assert_allclose(model.predict(rows), expected["lp_reference_zero"], **TIGHT)
+    # R's default takes the mean of every column for its zero.
+    means = pd.DataFrame([oracle.expected["efron"]["means"]])
+    centred = model.predict(rows) - model.predict(means)
+    assert_allclose(centred, expected["lp"], **TIGHT)
+    assert_allclose(np.exp(centred), expected["risk"], **TIGHT)
+    apart = rows[means.columns].to_numpy(float) - means.to_numpy()
+    cov = model.cov_params().to_numpy()
+    assert_allclose(np.sqrt(((apart @ cov) * apart).sum(axis=1)), expected["lp_se"], **TIGHT)
+
+
 def test_mixed_convention():
     """Breslow's hazard at the coefficients of Efron's likelihood."""
     oracle, model = fit(LUNG, LUNG_TERMS)
