@@ -100,8 +100,8 @@ distance of an estimate from the truth in its own standard errors, {large:,} row
 mean square of the reported standard errors) / (standard deviation of the estimates), over `fits`
 data sets of `n` rows. Such a ratio has itself a standard error of `1 / sqrt(2 fits)`: 0.032 for 500
 fits, 0.05 for 200; **passes** asks for a largest_z below 3 and for no ratio that lies outside 0.9
-to 1.1 by more than two of these. Two families have a ratio of 1.11 from 200 fits, which cannot tell it
-from 1.1. **failed**: fits that reported no convergence; they count all the same.
+to 1.1 by more than two of these. Two families have a ratio of 1.11 from 200 fits, which
+cannot tell it from 1.1. **failed**: fits that reported no convergence; they count all the same.
 Responses are made by inversion from uniform numbers that all families share, so that rows of the
 table are not independent of one another. {missing}
 """
