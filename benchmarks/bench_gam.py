@@ -158,14 +158,13 @@ def summarise() -> None:
         notes="CPU seconds on one thread. ratio: our seconds over those of the package in the row. "
         "edf: total effective degrees of freedom, as a check that the models are the same; pyGAM "
         "has one smoothing parameter for all terms. above_data_mib: peak of the process above "
-        "what it had with the data in memory. semistruct and bam were measured in turns on a busy "
-        "machine, gam, pyGAM, gaulss and bam for Poisson at 1,000,000 earlier on a quieter one, so "
-        "that the ratios to these are too large rather than too small. What is left at 10,000 rows: "
-        "of the seconds of the normal fit a third reads the formula and evaluates the splines twice "
-        "(constraint and design), a fifth is the one cross-product, the rest some hundred small "
-        "matrix operations; of the Poisson fit 80 % are the 16 cross-products and leverages of the "
-        "exact REML gradient, which bam does not compute. Binning below 50,000 rows would be faster "
-        "and is not done, so that small tables are fitted exactly.",
+        "what it had with the data in memory. semistruct and bam were measured in turns on a "
+        "busy machine; gam, pyGAM, gaulss and bam for Poisson at 1,000,000 earlier on a quieter "
+        "one, so that the ratios to these are too large rather than too small. What is left at "
+        "10,000 rows: a third of the normal fit reads the formula and evaluates splines twice "
+        "(constraint and design), a fifth is its one cross-product, the rest small matrices. Most "
+        "of the Poisson fit are 16 cross-products and the leverages of the exact REML gradient. "
+        "Binning below 50,000 rows would be faster and is not done: small tables are exact.",
     )
 
 
