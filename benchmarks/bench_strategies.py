@@ -149,17 +149,16 @@ def main() -> None:
         notes="5-fold cross-validation by `ss.compare`, of the houses without zip code twice, all "
         "models on the same folds; lesions and identical photos stay together. *gain*: in R2 or "
         "AUC over the better of the parts alone, named by *over*, with a corrected 95% interval "
-        "(Nadeau and "
-        "Bengio 2003). Pictures: last features of a frozen EfficientNet-lite0 that reads "
+        "(Nadeau and Bengio 2003). Pictures: last features of a frozen EfficientNet-lite0 that reads "
         f"{HOUSE_SIZE} pixels (four photos of a house side by side) or {LESION_SIZE} (the "
         f"lesions), projected on the {HOUSE_AXES} or {LESION_AXES} principal axes of all pictures, "
         "of the houses turned at random. *joint*: a deep term with a ridge "
         f"penalty by REML; *early*: {EARLY} principal components learned in each fold, the same "
         "penalty. Size, number and turning of axes were chosen on the folds of seed 0, the table "
-        f"is of seed {FINAL_SEED}: other folds, the same rows. One choice saw a fold of seed 1: all "
-        "5120 features of the houses, 0.607 on seed 0 by 512 turned axes, gave the photos alone an "
-        "R2 of -0.02 there, where a training fold has fewer rows than axes. Seconds are of a machine "
-        "with other work to do.",
+        f"is of seed {FINAL_SEED}: other folds, the same rows. One choice saw a fold of seed 1: "
+        "all 5120 features of the houses, 0.607 on seed 0 by 512 turned axes, gave the photos "
+        "alone an R2 of -0.02 there, where a training fold has fewer rows than axes. Seconds are "
+        "of a machine with other work to do.",
     )
 
 
