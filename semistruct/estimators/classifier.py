@@ -209,7 +209,8 @@ device, n_jobs, checkpoint, progress, random_state
         """Draw labels from the predicted probabilities, ``(n_samples, n)``."""
         seed = check_random_state(random_state).randint(2**31 - 1)
         generator = torch.Generator().manual_seed(int(seed))
-        nodes = self.fit_.node_etas(self._new_rows(X), self._device())
+        frame = self._new_rows(X)
+        nodes = self.fit_.node_etas(frame, self._device())
         codes = mixed_sample(self.family_, nodes, int(n_samples), generator)
         return self.classes_[codes.astype(int)]
 
@@ -362,7 +363,8 @@ device, n_jobs, checkpoint, progress, random_state
         return self.family_.validate(labels.codes(self.classes_))
 
     def _log_probabilities(self, X: Any) -> np.ndarray:
-        nodes = self.fit_.node_etas(self._new_rows(X), self._device())
+        frame = self._new_rows(X)
+        nodes = self.fit_.node_etas(frame, self._device())
         eta = torch.from_numpy(nodes.values)
         if isinstance(self.family_, ClassFamily):
             return nodes.logmean(self.family_.log_probabilities(eta).numpy())

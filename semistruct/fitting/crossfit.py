@@ -163,7 +163,7 @@ def cross_fit(
             units = problem.units(rows[fold[rows] == number])
             epoch = chosen.of_part[number]
             place = np.searchsorted(problem.units(rows), units)
-            at = [course.scores[course.round_of(epoch)][place] for course in own]
+            at = [course.centred(course.round_of(epoch))[place] for course in own]
             unit_scores[units] = np.mean(at, axis=0, dtype=float)
             for pattern, found in masked.items():
                 without = problem.blueprint.without(problem.modalities, pattern)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from semistruct.design import Design, build_design
+from semistruct.exceptions import ConvergenceWarning, DataWarning
 from semistruct.fitting.augmented import fix_smoothing, take_rows, with_columns
 from semistruct.fitting.crossfit import CrossFit
 from semistruct.fitting.members import DeepProblem
@@ -77,9 +79,12 @@ def recalibrate(problem: DeepProblem, crossfit: CrossFit, groups: np.ndarray) ->
         others = [o for o in range(len(slots)) if o != t and np.ptp(scores[rows, o]) > 0]
         beside = _with_scores(structured, scores, others, [slots[o].param for o in others])
         inside = take_rows(beside, rows)
-        curve = _Curve.of(inside, slot.param, scores[rows, t], seen[rows]).better_than_a_slope(
-            crossfit.fold[rows], groups[rows]
-        )
+        trial = _Curve.of(inside, slot.param, scores[rows, t], seen[rows])
+        with warnings.catch_warnings():
+            # Fits that are only compared; the one that is kept warns for itself.
+            for kind in (ConvergenceWarning, DataWarning):
+                warnings.simplefilter("ignore", kind)
+            curve = trial.better_than_a_slope(crossfit.fold[rows], groups[rows])
         if curve is not None:
             curves[t] = curve
             scores[:, t] = np.where(seen, curve(scores[:, t]), 0.0)

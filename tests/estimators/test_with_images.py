@@ -285,7 +285,8 @@ def test_missing_pictures(frame):
     model = fit(holes(frame, np.arange(0, N, 5)), max_epochs=4)
     new = holes(frame.iloc[:20], [0, 7])
     parts = model.term_contributions(new)["loc", "cnn(scan)"].to_numpy()
-    assert (parts[[0, 7]] == 0).all() and np.abs(parts[[1, 2, 3]]).min() > 0
+    # What the pictures may say is nothing on average, given the table.
+    assert np.abs(parts[[0, 7]]).max() < 1e-10 and np.abs(parts[[1, 2, 3]]).min() > 1e-3
     full = model.predict(frame.iloc[:20])
     same = np.setdiff1d(np.arange(20), [0, 7])
     np.testing.assert_allclose(model.predict(new)[same], full[same], rtol=SINGLE)
