@@ -26,6 +26,7 @@ from semistruct.fitting.mixed_solve import solve_mixture
 from semistruct.fitting.recalibration import recalibrate
 from semistruct.fitting.score_nodes import Nodes
 from semistruct.fitting.structured import StructuredFit, StructuredProblem, fit_structured
+from semistruct.fitting.structured_warnings import unreported
 from semistruct.orthogonalization import Orthogonalizer, Projection
 from semistruct.terms import DenseBlock
 
@@ -124,17 +125,18 @@ def fit_deep(
         projections.append(projection)
         residuals.append(residual)
     scores = np.column_stack(residuals)
-    calibration = calibrate(
-        structured,
-        problem.start,
-        scores,
-        [slot.param for slot in slots],
-        raw=crossfit.scores,
-        rows=np.flatnonzero(crossfit.honest),
-        fold=crossfit.fold,
-        groups=groups,
-        gate=gate,
-    )
+    with unreported():
+        calibration = calibrate(
+            structured,
+            problem.start,
+            scores,
+            [slot.param for slot in slots],
+            raw=crossfit.scores,
+            rows=np.flatnonzero(crossfit.honest),
+            fold=crossfit.fold,
+            groups=groups,
+            gate=gate,
+        )
     offset = np.zeros_like(structured.offset)
     for t, slot in enumerate(slots):
         offset[:, slot.param] += calibration.gamma[t] * scores[:, t]

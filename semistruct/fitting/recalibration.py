@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from semistruct.design import Design, build_design
-from semistruct.exceptions import ConvergenceWarning, DataWarning
 from semistruct.fitting.augmented import fix_smoothing, take_rows, with_columns
 from semistruct.fitting.crossfit import CrossFit
 from semistruct.fitting.members import DeepProblem
 from semistruct.fitting.score_curve import ScoreCurve
 from semistruct.fitting.structured import StructuredFit, StructuredProblem, fit_structured
+from semistruct.fitting.structured_warnings import unreported
 from semistruct.terms import IndexedBlock, StackedBlock, add_terms, s
 from semistruct.terms.blocks import FactoredBlock, ScaledBlock
 
@@ -80,10 +79,7 @@ def recalibrate(problem: DeepProblem, crossfit: CrossFit, groups: np.ndarray) ->
         beside = _with_scores(structured, scores, others, [slots[o].param for o in others])
         inside = take_rows(beside, rows)
         trial = _Curve.of(inside, slot.param, scores[rows, t], seen[rows])
-        with warnings.catch_warnings():
-            # Fits that are only compared; the one that is kept warns for itself.
-            for kind in (ConvergenceWarning, DataWarning):
-                warnings.simplefilter("ignore", kind)
+        with unreported():
             curve = trial.better_than_a_slope(crossfit.fold[rows], groups[rows])
         if curve is not None:
             curves[t] = curve

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from semistruct.fitting.newton import Point
 from semistruct.fitting.structured_fit import StructuredFit
 from semistruct.links import Log
 
-__all__ = ["warn_of"]
+__all__ = ["unreported", "warn_of"]
 
 # A last Newton step that still moves a predictor by this much at no gain in likelihood means that
 # the maximum lies at infinity.
@@ -20,6 +22,15 @@ _DIVERGING = 0.05
 _ROUNDING = 1e-3
 # Nor does a parameter that is constant differ from its moments by this factor, in logs.
 _ENDLESS = 12.0
+
+
+@contextmanager
+def unreported() -> Iterator[None]:
+    """For fits that are only compared with others; the one that is kept warns for itself."""
+    with warnings.catch_warnings():
+        for kind in (ConvergenceWarning, DataWarning):
+            warnings.simplefilter("ignore", kind)
+        yield
 
 
 def warn_of(
