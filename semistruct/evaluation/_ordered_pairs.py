@@ -60,13 +60,13 @@ def ordered_pairs(
     rank[by_risk] = number
     moment = 2 * _codes(time) + ~event if (time[1:] == time[:-1]).any() else None
     if moment is None:
-        outlasting = n - 1 - number
+        outlasting = np.arange(n - 1, -1, -1.0)
     else:
         # Rows move within one time only; of one moment the smallest risk comes first.
         order = np.argsort(moment * n + rank)
         moment, weight, rank = moment[order], weight[order], rank[order]
-        outlasting = n - np.searchsorted(moment, moment, side="right")
-    comparable = float(np.vdot(weight, outlasting.astype(float)))
+        outlasting = n - np.searchsorted(moment, moment, side="right").astype(float)
+    comparable = float(np.vdot(weight, outlasting))
     tied = 0.0
     if (ordered[1:] == ordered[:-1]).any():
         level = _codes(ordered)[rank]
@@ -86,21 +86,23 @@ def uncensored_before(time: np.ndarray, event: np.ndarray) -> np.ndarray:
     Of rows that are sorted by time, from these rows; as ``before`` of
     :func:`~semistruct.evaluation.kaplan_meier.censoring_kaplan_meier`.
     """
-    at_risk = np.arange(time.size, 0, -1.0)
-    events = event.astype(float)
-    censored = 1 - events
-    begins = None
-    if (time[1:] == time[:-1]).any():
-        begins = np.flatnonzero(np.concatenate([[True], time[1:] != time[:-1]]))
-        at_risk = at_risk[begins]
-        events, censored = np.add.reduceat(events, begins), np.add.reduceat(censored, begins)
-    # Events of a time are over before anybody is censored then; nobody is at risk of nothing.
-    censored /= np.maximum(at_risk - events, 1.0)
-    before = np.ones(at_risk.size)
-    np.cumprod(1 - censored[:-1], out=before[1:])
+    # One array holds every step: fresh memory costs more than the arithmetic.
+    before = np.arange(time.size + 1, 0, -1.0)
+    at_risk, censored = before[1:], ~event
+    new = time[1:] != time[:-1]
+    begins = None if new.all() else np.concatenate([[0], np.flatnonzero(new) + 1])
+    if begins is not None:
+        # Events of a time are over before anybody is censored then; nobody is at risk of nothing.
+        at_risk = at_risk[begins] - np.add.reduceat(event.astype(float), begins)
+        before = np.concatenate([[1.0], np.maximum(at_risk, 1.0)])
+        at_risk, censored = before[1:], np.add.reduceat(censored.astype(float), begins)
+    before[0] = 1.0
+    np.divide(censored, at_risk, out=at_risk)
+    np.subtract(1.0, at_risk, out=at_risk)
+    np.cumprod(at_risk, out=at_risk)
     if begins is None:
-        return before
-    return np.repeat(before, np.diff(np.concatenate([begins, [time.size]])))
+        return before[:-1]
+    return np.repeat(before[:-1], np.diff(np.concatenate([begins, [time.size]])))
 
 
 def _codes(values: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from semistruct.evaluation._checks import curves_and_times, right_censored, sing
 from semistruct.evaluation.kaplan_meier import kaplan_meier
 from semistruct.exceptions import DataError
 
-__all__ = ["RiskOrder", "check_risk", "cumulative_dynamic_auc", "integrated_auc"]
+__all__ = ["check_risk", "cumulative_dynamic_auc", "integrated_auc", "risk_orders"]
 
 
 def cumulative_dynamic_auc(
@@ -50,7 +51,8 @@ def cumulative_dynamic_auc(
     -----
     Cases are rows with an event up to ``t``, weighted by ``1 / G(T_i-)``; controls are rows under
     observation after ``t``. All controls of a time have the same weight of censoring,
-    ``1 / G(t)``, which cancels. Cost: one sort, with a column of risks per time one per time.
+    ``1 / G(t)``, which cancels. Cost: one sort; with a column of risks per time one per time, which
+    is cheap where the order changes little from time to time.
 
     References
     ----------
@@ -69,21 +71,19 @@ def cumulative_dynamic_auc(
     columns, times = check_risk(risk, n, times)
     rows = check_sample_weight(sample_weight, n)
     weights = CensoringWeights(y_train, follow_up, times)
-    order = RiskOrder(columns[:, 0])
     happened = rows * weights.of_event
+    until = np.where(follow_up.event, np.inf, follow_up.time)
     areas = np.empty(times.size)
-    for k in range(times.size):
-        if k and columns.shape[1] > 1:
-            order = RiskOrder(columns[:, k])
+    for k, order in enumerate(risk_orders(columns, times, until)):
         past = follow_up.time <= times[k]
         cases, controls = happened * past, rows * ~past
-        if not cases.any() or not controls.any():
+        areas[k] = order.area(cases, controls)
+        if np.isnan(areas[k]):
             who = "has had the event by" if not cases.any() else "is under observation after"
             raise DataError(
                 f"nobody in y {who} time {times[k]:g}, so there is nobody to compare; leave out "
                 "that time."
             )
-        areas[k] = order.area(cases, controls)
     return areas
 
 
@@ -148,29 +148,62 @@ def check_risk(risk: Any, n: int, times: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.asfortranarray(columns), times
 
 
+def risk_orders(columns: np.ndarray, times: np.ndarray, until: np.ndarray) -> Iterator[RiskOrder]:
+    """The order of risks at each time, found once where there is one column for all times.
+
+    Parameters
+    ----------
+    columns : (n, 1) or (n, T) array
+    times : (T,) array
+    until : (n,) array
+        Time from which on a row counts no more; infinity for those that always do.
+
+    Notes
+    -----
+    A merge sort goes on from the order of the time before. It is many times faster where nothing
+    changed, as under proportional hazards, and no slower than a new sort where little did.
+    """
+    order = np.argsort(columns[:, 0])
+    ranked = RiskOrder(columns[:, 0], order)
+    yield ranked
+    for k in range(1, times.size):
+        if columns.shape[1] > 1:
+            risk = columns[:, k]
+            order = order.compress(until.take(order) > times[k])
+            order = order.take(risk.take(order).argsort(kind="stable"))
+            ranked = RiskOrder(risk, order)
+        yield ranked
+
+
 class RiskOrder:
-    """The order of risks, found once for all pairs of groups that are compared by them.
+    """Rows in the order of their risks, for all pairs of groups that are compared by them.
 
     Parameters
     ----------
     risk : (n,) array
+    order : (m,) array of int
+        The rows that count, by increasing risk.
     """
 
-    def __init__(self, risk: np.ndarray) -> None:
-        self._order = np.argsort(risk)
-        ordered = risk[self._order]
+    def __init__(self, risk: np.ndarray, order: np.ndarray) -> None:
+        self._order = order
+        ordered = risk.take(order)
         new = ordered[1:] != ordered[:-1]
         self._begins: np.ndarray | None = None
         if not new.all():
             self._begins = np.concatenate([[0], np.flatnonzero(new) + 1])
 
     def area(self, cases: np.ndarray, controls: np.ndarray) -> float:
-        """Weighted fraction of pairs in which the case has the higher risk; ties count half."""
-        cases, controls = cases[self._order], controls[self._order]
-        if self._begins is not None:
+        """Weighted fraction of pairs in which the case has the higher risk; ties count half.
+
+        NaN where there are no pairs. No row is both.
+        """
+        cases, controls = cases.take(self._order), controls.take(self._order)
+        if self._begins is None:
+            below = controls.cumsum()
+        else:
             cases = np.add.reduceat(cases, self._begins)
             controls = np.add.reduceat(controls, self._begins)
-        below = np.cumsum(controls)
-        n_pairs = cases.sum() * below[-1]
-        below -= controls / 2
-        return float(cases @ below / n_pairs)
+            below = controls.cumsum() - controls / 2
+        n_pairs = cases.sum() * controls.sum()
+        return float(cases @ below / n_pairs) if n_pairs else np.nan

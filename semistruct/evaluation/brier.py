@@ -101,23 +101,19 @@ def squared_errors(
 
     Notes
     -----
-    Rows are taken in the order of their times, some at a time: those between two evaluation times
-    are past for the same columns, so that their sums are products of matrices in the cache.
+    Some rows at a time, so that every step works on what is in the cache.
     """
-    order = np.argsort(time, kind="stable")
-    # Row i is past from column first[i] on.
-    first = np.searchsorted(times, time[order], side="left")
     before, after = np.zeros(times.size), np.zeros(times.size)
     size = max(1, _BLOCK // times.size)
-    cuts = np.flatnonzero(np.diff(first)) + 1
-    edges = np.unique(np.concatenate([[0], cuts, np.arange(size, order.size, size), [order.size]]))
-    for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        rows, k = order[start:stop], first[start]
-        errors = survival[rows]
-        np.subtract(1, errors[:, :k], out=errors[:, :k])
+    for start in range(0, time.size, size):
+        rows = slice(start, start + size)
+        left = (time[rows, None] > times).astype(float)
+        errors = left - survival[rows]
         errors *= errors
-        after[:k] += future[rows] @ errors[:, :k]
-        before[k:] += past[rows] @ errors[:, k:]
+        left *= errors
+        errors -= left
+        before += past[rows] @ errors
+        after += future[rows] @ left
     return before + of_survivor * after
 
 

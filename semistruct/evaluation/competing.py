@@ -10,7 +10,7 @@ from semistruct._validation import check_sample_weight
 from semistruct.evaluation._censoring import CensoringWeights
 from semistruct.evaluation._checks import check_survival
 from semistruct.evaluation._pairs import dense_codes, pair_sums
-from semistruct.evaluation.auc import RiskOrder, check_risk
+from semistruct.evaluation.auc import check_risk, risk_orders
 from semistruct.evaluation.brier import squared_errors
 from semistruct.evaluation.kaplan_meier import censoring_kaplan_meier
 from semistruct.exceptions import DataError, SpecificationError
@@ -196,20 +196,18 @@ def incidence_auc(
     rows = check_sample_weight(sample_weight, len(follow_up))
     weights = CensoringWeights(_any_cause(y_train), _any_cause(follow_up), times)
     happened = rows * weights.of_event
-    order = RiskOrder(columns[:, 0])
+    until = np.where(follow_up.event, np.inf, follow_up.time)
     areas = np.empty(times.size)
-    for k in range(times.size):
-        if k and columns.shape[1] > 1:
-            order = RiskOrder(columns[:, k])
+    for k, order in enumerate(risk_orders(columns, times, until)):
         past = follow_up.time <= times[k]
         cases = happened * (past & of_cause)
         compared = rows * ~past * weights.of_survivor[k]
         if controls == "all":
             compared = compared + happened * (past & other)
-        if not cases.any() or not compared.any():
+        areas[k] = order.area(cases, compared)
+        if np.isnan(areas[k]):
             who = f"has had cause {cause} by" if not cases.any() else "is a control at"
             raise DataError(f"nobody in y {who} time {times[k]:g}; leave out that time.")
-        areas[k] = order.area(cases, compared)
     return areas
 
 

@@ -131,7 +131,7 @@ def concordance(
     values = number_column(risk, "risk", n)
     weights = check_sample_weight(sample_weight, n)
     stratum = _stratum_codes(strata, n)
-    time_weight = _time_weights(follow_up, y_train, tau)
+    time_weight = _time_weights(follow_up.time, follow_up.event, y_train, tau)
     return _summarise(follow_up, values, weights, stratum, time_weight, half=ties == "harrell")
 
 
@@ -249,14 +249,16 @@ def _index_alone(y: Any, risk: Any, ties: str, y_train: Any, tau: float | None) 
         raise SpecificationError(f"ties must be one of {', '.join(_TIES)}, got {ties!r}.")
     values = number_column(risk, "risk", len(follow_up))
     order = np.argsort(follow_up.time)
-    by_time = follow_up[order]
-    weight = _time_weights(by_time, None if y_train is y else y_train, tau)
+    time, event = follow_up.time[order], follow_up.event[order]
+    weight = _time_weights(time, event, None if y_train is y else y_train, tau)
     if y_train is y:  # sorted already
-        weight /= uncensored_before(by_time.time, by_time.event) ** 2
-    counts = ordered_pairs(by_time.time, by_time.event, values[order], weight)
+        uncensored = uncensored_before(time, event)
+        weight /= uncensored
+        weight /= uncensored
+    counts = ordered_pairs(time, event, values[order], weight)
     pairs = counts.comparable - (counts.tied if ties == "exclude" else 0.0)
-    if pairs <= _ROUNDING * weight.sum() * len(follow_up):
-        raise DataError(_no_pairs(by_time, weight, counts.tied))
+    if pairs <= _ROUNDING * weight.sum() * order.size:
+        raise DataError(_no_pairs(weight, counts.tied))
     credit = 0.5 if ties == "harrell" else 0.0
     return (counts.concordant + credit * counts.tied) / pairs
 
@@ -273,20 +275,22 @@ def _stratum_codes(strata: Any, n: int) -> np.ndarray:
     return codes.astype(np.int64)
 
 
-def _time_weights(y: Surv, y_train: Any, tau: float | None) -> np.ndarray:
+def _time_weights(
+    time: np.ndarray, event: np.ndarray, y_train: Any, tau: float | None
+) -> np.ndarray:
     """Weight ``(n,)`` of each row as the first of a pair: zero unless it has an event in time."""
-    chosen = y.event.copy()
+    chosen = event
     if tau is not None:
         if not tau > 0:
             raise SpecificationError(f"tau must be a positive time, got {tau!r}.")
-        chosen &= y.time <= tau
+        chosen = event & (time <= tau)
     weights = chosen.astype(np.float64)
     if y_train is None:
         return weights
     censoring = censoring_kaplan_meier(y_train)
-    probability = censoring.before(y.time[chosen])
+    probability = censoring.before(time[chosen])
     if (probability == 0).any():
-        first = y.time[chosen][probability == 0].min()
+        first = time[chosen][probability == 0].min()
         raise DataError(
             f"everybody in y_train is censored before time {first:g}, where y has an event; its "
             "weight would be infinite. Give a tau before that time."
@@ -333,7 +337,7 @@ def _summarise(
     credit = 0.5 * half
     pairs = concordant + discordant + tied_risk * half
     if pairs <= _ROUNDING * as_event.sum() * weights.sum():
-        raise DataError(_no_pairs(y, time_weight, tied_risk))
+        raise DataError(_no_pairs(time_weight, tied_risk))
     index = (concordant + credit * tied_risk) / pairs
     # Each row's share as the first and as the second of its pairs.
     gain = sum(right) + credit * sum(tied)
@@ -371,15 +375,15 @@ def _entries_after(
     )
 
 
-def _no_pairs(y: Surv, time_weight: np.ndarray, tied_risk: float) -> str:
+def _no_pairs(time_weight: np.ndarray, tied_risk: float) -> str:
     n_events = int((time_weight > 0).sum())
     if tied_risk > 0:
         reason = 'all comparable rows have equal risk; ties="harrell" gives 0.5 for them'
     elif not n_events:
-        reason = f"none of the {len(y)} rows has an event up to tau"
+        reason = f"none of the {time_weight.size} rows has an event up to tau"
     else:
         reason = (
-            f"{len(y)} rows with {n_events} event(s), and nobody else under observation beyond an "
-            "event in the same stratum with positive weight"
+            f"{time_weight.size} rows with {n_events} event(s), and nobody else under observation "
+            "beyond an event in the same stratum with positive weight"
         )
     return f"there are no comparable pairs: {reason}. Use more rows, or longer follow-up."
