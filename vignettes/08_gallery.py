@@ -108,6 +108,10 @@ surface = ss.SemiStructuredRegressor("te(age, bmi) + s(bmi, by=sex) + re(center)
 surface.fit(grid, grid["z"]).plot()
 plt.show()
 
+# %%
+ss.plots.plot_perspective(surface.fit_, "loc", "te(age,bmi)")
+plt.show()
+
 # %% [markdown]
 # ## Survival: curves, numbers at risk, hazards, incidences
 

@@ -25,7 +25,8 @@ from semistruct.plots.hazards import hazard_curves, hazard_ratio_curves, inciden
 from semistruct.plots.model import plot_model
 from semistruct.plots.pictures import plot_contact_sheet
 from semistruct.plots.random_effects import plot_random_effect
-from semistruct.plots.smooths import plot_smooth, plot_surface
+from semistruct.plots.smooths import plot_smooth
+from semistruct.plots.surfaces import plot_perspective, plot_surface
 from semistruct.plots.survival import survival_curves
 from semistruct.plots.worm import plot_worm, plot_worms
 
@@ -43,6 +44,7 @@ __all__ = [
     "plot_image_effects",
     "plot_image_maps",
     "plot_model",
+    "plot_perspective",
     "plot_pit",
     "plot_quantiles",
     "plot_random_effect",

@@ -27,8 +27,9 @@ from semistruct.plots.deep import (
 )
 from semistruct.plots.forest import forest_rows, plot_forest
 from semistruct.plots.random_effects import NAMED_GROUPS, plot_random_effect
-from semistruct.plots.smooths import plot_smooth, plot_surface
+from semistruct.plots.smooths import plot_smooth
 from semistruct.plots.style import with_style
+from semistruct.plots.surfaces import plot_perspective, plot_surface
 from semistruct.terms.random_effect import RandomEffectBasis
 
 __all__ = ["plot_model"]
@@ -45,13 +46,14 @@ class _Panel:
     """What is drawn in one place.
 
     ``rows`` is its height in rows of panels. A strip of pictures, with their height over their
-    width as ``aspect``, has a line of its own over all columns.
+    width as ``aspect``, has a line of its own over all columns. ``projection`` is of its axes.
     """
 
     label: str
     draw: Callable[..., Axes]
     rows: int = 1
     aspect: float | None = None
+    projection: str | None = None
 
 
 @with_style
@@ -62,6 +64,7 @@ def plot_model(
     level: float = 0.95,
     terms: str | Sequence[str] | None = None,
     residuals: bool = False,
+    perspective: bool = False,
     max_columns: int = 3,
     figsize: tuple[float, float] | None = None,
     more: Mapping[str, Callable[..., Axes]] | None = None,
@@ -82,6 +85,8 @@ def plot_model(
         parameter, ``"scale: s(area)"``. Everything by default.
     residuals : bool
         Whether to draw partial residuals behind curves.
+    perspective : bool
+        Whether to draw smooths of two variables in perspective, rather than as contours.
     max_columns : int
         Most panels side by side.
     figsize : (width, height) in inches, optional
@@ -110,7 +115,7 @@ def plot_model(
         raise SpecificationError(
             f"max_columns must be a whole number of 1 or more, got {max_columns!r}."
         )
-    panels = _chosen(_panels(fit, cov_type, level, residuals, more or {}), terms)
+    panels = _chosen(_panels(fit, cov_type, level, residuals, perspective, more or {}), terms)
     narrow = [panel for panel in panels if panel.aspect is None]
     strips = [panel for panel in panels if panel.aspect is not None]
     n_columns, places, n_rows = _arranged([panel.rows for panel in narrow], int(max_columns))
@@ -124,7 +129,8 @@ def plot_model(
     # A figure per panel, so that long names beside one take no room from the others.
     for panel, (row, column) in zip(narrow, places, strict=True):
         place = grid[row : row + panel.rows, column]
-        panel.draw(ax=figure.add_subfigure(place).add_subplot())
+        part = figure.add_subfigure(place)
+        panel.draw(ax=part.add_subplot(projection=panel.projection))
     for number, panel in enumerate(strips):
         place = grid[n_rows + number, :]
         panel.draw(n_pictures=n_pictures, ax=figure.add_subfigure(place).add_subplot())
@@ -136,13 +142,14 @@ def _panels(
     cov_type: CovarianceKind,
     level: float,
     residuals: bool,
+    perspective: bool,
     more: Mapping[str, Callable[..., Axes]],
 ) -> list[_Panel]:
     placed = placed_terms(fit)
     panels = []
     for term in placed:
         if not isinstance(term.basis, RandomEffectBasis):
-            panels += _smooth_panels(fit, term, level, residuals)
+            panels += _smooth_panels(fit, term, level, residuals, perspective)
     panels += _forest_panels(fit, cov_type, level, alone=not placed)
     for term in placed:
         if isinstance(term.basis, RandomEffectBasis):
@@ -159,13 +166,20 @@ def _panels(
     return panels
 
 
-def _smooth_panels(fit: ModelFit, term: PlacedTerm, level: float, residuals: bool) -> list[_Panel]:
+def _smooth_panels(
+    fit: ModelFit, term: PlacedTerm, level: float, residuals: bool, perspective: bool
+) -> list[_Panel]:
     label = f"{term.param}: {term.label}"
     if len(term.covariates) == 1:
         draw = partial(plot_smooth, fit, term.param, term.label, level=level, residuals=residuals)
         return [_Panel(label, draw)]
+    draw_surface = plot_perspective if perspective else plot_surface
     return [
-        _Panel(label, partial(plot_surface, fit, term.param, term.label, group=group))
+        _Panel(
+            label,
+            partial(draw_surface, fit, term.param, term.label, group=group),
+            projection="3d" if perspective else None,
+        )
         for group in term.levels or (None,)
     ]
 

@@ -12,8 +12,15 @@ import pytest
 from _plot_models import boxes, check_nothing_overlaps
 
 from semistruct.exceptions import SpecificationError
-from semistruct.inference.curves import smooth_curve
-from semistruct.plots import plot_forest, plot_model, plot_random_effect, plot_smooth, plot_surface
+from semistruct.inference.curves import smooth_curve, smooth_surface
+from semistruct.plots import (
+    plot_forest,
+    plot_model,
+    plot_perspective,
+    plot_random_effect,
+    plot_smooth,
+    plot_surface,
+)
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +141,37 @@ def test_surface_of_a_group(fits):
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("lon", "lat")
     with pytest.raises(SpecificationError, match="'f', 'm'"):
         plot_surface(fit, "loc", "s(lon,lat):sex", group="x")
+
+
+def test_perspective_has_the_heights_of_the_surface_where_there_are_rows(fits):
+    fit = fits["surfaces by groups"]
+    ax = plot_perspective(fit, "loc", "s(lon,lat):sex", group="m", grid=15)
+    surface = smooth_surface(fit, "loc", "s(lon,lat):sex", 15)
+    own = surface[surface["by"] == "m"]
+    seen = own.loc[own["observed"], "fit"]
+    assert seen.max() < own["fit"].max()
+    np.testing.assert_allclose(ax.zz_dataLim.intervalx, [seen.min(), seen.max()])
+    assert ax.get_title(loc="left").startswith("s(lon,lat):sex = m, edf")
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_zlabel()) == ("lon", "lat", "effect on loc")
+    # It falls to larger lon and lat, so it is seen from there.
+    assert (own[["x", "z"]].corrwith(own["fit"]) < 0).all()
+    assert 0 < ax.azim < 90
+    assert plot_perspective(fit, "loc", "s(lon,lat):sex", azimuth=10.0).azim == 10.0
+
+
+def test_perspective_needs_a_third_dimension(fits):
+    _, ax = plt.subplots()
+    with pytest.raises(SpecificationError, match='projection="3d"'):
+        plot_perspective(fits["surface"], "loc", "te(lon,lat)", ax=ax)
+
+
+@pytest.mark.parametrize("case", ["everything", "surfaces by groups"])
+def test_model_in_perspective(fits, case):
+    figure = plot_model(fits[case], perspective=True)
+    assert len(figure.axes) == _models.N_PANELS[case]
+    solid = [ax for ax in figure.axes if ax.name == "3d"]
+    assert len(solid) == (2 if case == "surfaces by groups" else 1)
+    check_nothing_overlaps(figure)
 
 
 def test_panels_draw_where_they_are_told(fits):
