@@ -99,6 +99,7 @@ class ExplanationMixin:
         names = self.family_.param_names
         name = param or names[0]
         lookup(dict.fromkeys(names), name, "distribution parameter")
+        link = self.family_.links[names.index(name)].name
         contributions = self.term_contributions(one)[name].iloc[0]
         reference = _average_contributions(self.fit_, names.index(name))
         return plot_waterfall(
@@ -107,7 +108,7 @@ class ExplanationMixin:
             values=_row_values(self.fit_, names.index(name), one),
             max_terms=max_terms,
             title=f"row {one.index[0]}: {name}",
-            xlabel=f"predictor of {name} ({self.family_.links[names.index(name)].name} link)",
+            xlabel=effect_label(name, link, "predictor of"),
             ax=ax,
         )
 

@@ -72,7 +72,7 @@ def plot_gains(
     numbers.tick_params(axis="y", length=0, labelsize=7.5, labelcolor="0.35")
     numbers.spines["right"].set_visible(False)
     ax.locator_params(axis="x", nbins=5)
-    subtitle = f"paired differences, corrected {100 * level:g}% intervals; right is better"
+    subtitle = f"paired differences, corrected {100 * level:g}% intervals"
     known = scores.get(reference, np.nan)
     over = f"gain in {metric} over {reference!r}"
     if np.isfinite(known):

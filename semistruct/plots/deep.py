@@ -21,6 +21,7 @@ from semistruct.plots.style import (
     describe,
     effect_label,
     group_colours,
+    signed,
     with_style,
 )
 
@@ -66,7 +67,7 @@ def plot_scores(fit: ModelFit, slot: int = 0, *, ax: Axes | None = None) -> Axes
     scores = deep.scores[scored_rows(fit, slot), slot]
     effect = scores * deep.calibration.gamma[slot] if kept else scores
     param, link = _parameter(fit, slot)
-    name = effect_label(param, link) if kept else f"score for {param} ({link} scale)"
+    name = effect_label(param, link, "effect on" if kept else "score for")
     title = f"{found.term.label}, " + (
         f"slope {deep.calibration.gamma[slot]:.2f}" if kept else "gate closed"
     )
@@ -81,8 +82,10 @@ def plot_scores(fit: ModelFit, slot: int = 0, *, ax: Axes | None = None) -> Axes
     bins = int(np.clip(np.sqrt(len(effect)) * 1.5, 5, 40))
     colour = OKABE_ITO[0] if kept else "0.7"
     ax.hist(effect, bins=bins, color=colour, edgecolor="white", linewidth=0.4)
+    ax.yaxis.set_major_locator(plt.MaxNLocator(6, integer=True))
     row = deep.calibration.table.iloc[slot]
-    gain = f"out-of-fold gain {row['gain']:.1f} (se {row['se']:.1f})"
+    size = f"{row['gain']:.1f}".replace("-", MINUS)
+    gain = f"out-of-fold gain {size} (se {row['se']:.1f})"
     subtitle = f"sd {effect.std():.3g}; {gain}" if kept else f"not used; {gain}"
     describe(ax, title, subtitle, name, "training rows")
     return ax
@@ -137,6 +140,7 @@ def plot_image_effects(
     low, high = _distinct(fit, reader, rows[order], each)
     chosen = np.concatenate([low, high])
     value = dict(zip(rows, effect, strict=True))
+    written = signed([value[row] for row in chosen])
     pictures = pixels(reader, fit.input_rows(chosen))
     _, height, width, _ = pictures.shape
     left = np.arange(len(chosen)) * (1 + _MARGIN) + _GAP * (np.arange(len(chosen)) >= len(low))
@@ -155,7 +159,7 @@ def plot_image_effects(
     ax.set_xlim(left[0] - _MARGIN, left[-1] + 1 + _MARGIN)
     ax.set_ylim(0.0, tall)
     ax.set_aspect("equal")
-    ax.set_xticks(left + 0.5, [f"{value[row]:+.2g}".replace("-", MINUS) for row in chosen])
+    ax.set_xticks(left + 0.5, written)
     ax.set_yticks([])
     ax.tick_params(length=0)
     for spine in ax.spines.values():

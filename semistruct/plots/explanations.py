@@ -16,6 +16,7 @@ from semistruct.plots.style import (
     axes_or_new,
     describe,
     shortened,
+    signed,
     with_style,
 )
 
@@ -82,13 +83,14 @@ def plot_waterfall(
     if ax is None:
         _, ax = plt.subplots(figsize=(5.4, _LINE_INCHES * (len(steps) + 2) + 1.1))
     left = np.concatenate([[start], ends])[: len(steps)]
+    written = signed(steps)
     for line, (begin, step) in enumerate(zip(left, steps, strict=True), start=1):
         colour = _ABOVE if step >= 0 else _BELOW
         ax.barh(line, step, left=begin, height=0.62, color=colour)
         ax.plot([begin + step] * 2, [line, line + 1], color="0.55", linewidth=0.7, zorder=0)
         beyond = max(begin, begin + step)
         ax.annotate(
-            f"{step:+.3g}".replace("-", MINUS),
+            written[line - 1],
             (beyond, line),
             (4, 0),
             textcoords="offset points",
@@ -99,7 +101,7 @@ def plot_waterfall(
     ax.plot([start] * 2, [0, 1], color="0.55", linewidth=0.7, zorder=0)
     for line, value in ((0, start), (last, float(ends[-1]) if steps else start)):
         ax.plot(value, line, "D", color="0.2", markersize=5)
-        text = f"{value:.3g}".replace("-", MINUS)
+        text = f"{value:.4g}".replace("-", MINUS)
         ax.annotate(
             text, (value, line), (7, 0), textcoords="offset points", va="center", fontsize=8
         )
@@ -149,11 +151,11 @@ def plot_image_maps(
         _, axes = plt.subplots(2, m, figsize=size, squeeze=False)
     largest = float(np.nanmax(np.abs(maps))) or 1.0
     drawn = None
-    for above, below, picture, shown, (name, effect) in zip(
-        *axes, pictures, maps, effects.items(), strict=True
+    for above, below, picture, shown, name, effect in zip(
+        *axes, pictures, maps, effects.index, signed(effects), strict=True
     ):
         show_picture(above, picture)
-        above.set_title(f"{name}: {effect:+.2g}".replace("-", MINUS), fontsize=8)
+        above.set_title(f"{name}: {effect}", fontsize=8)
         # The picture in grey, so that colours belong to the map alone.
         show_picture(below, picture.mean(axis=-1, keepdims=True), alpha=0.35)
         drawn = below.imshow(

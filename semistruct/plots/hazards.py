@@ -14,7 +14,14 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from semistruct._registry import lookup
 from semistruct.exceptions import SpecificationError
 from semistruct.families.discrete_hazard import DiscreteHazards
-from semistruct.plots.style import axes_or_new, describe, group_colours, shortened, with_style
+from semistruct.plots.style import (
+    axes_or_new,
+    describe,
+    group_colours,
+    legend_beside,
+    shortened,
+    with_style,
+)
 from semistruct.plots.survival import NAMED_CURVES, row_names
 
 __all__ = ["hazard_curves", "hazard_ratio_curves", "incidence_curves", "ratio_axis"]
@@ -186,7 +193,7 @@ def incidence_curves(
     draw(ax, grid, values, [called[k] for k in causes], row_names(rows))
     ax.set_xlim(0.0, grid[-1])
     ax.set_ylim(0.0, 1.02 if kind == "stacked" else None)
-    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), borderaxespad=0.2, handlelength=1.8)
+    legend_beside(ax, handlelength=1.8)
     note = f"{100 * level:g}% bands" if level is not None else ""
     if kind == "stacked":
         note = "above the areas: no event"
@@ -230,7 +237,7 @@ def _draw_steps(ax: Axes, cuts: np.ndarray, table: pd.DataFrame, level: float | 
         ax.plot(x, steps[:, 0], color=colour, linewidth=None if few else 0.8, label=label)
     ax.set_xlim(cuts[0], cuts[-1])
     if few and len(names) > 1:
-        ax.legend(loc="best", handlelength=1.2)
+        legend_beside(ax)
     return few
 
 

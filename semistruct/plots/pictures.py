@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from semistruct.exceptions import SpecificationError
 from semistruct.modalities import TensorReader
-from semistruct.plots.style import DIVERGING, MINUS, styled
+from semistruct.plots.style import DIVERGING, signed, styled
 
 __all__ = ["pixels", "plot_contact_sheet", "show_picture"]
 
@@ -105,10 +105,10 @@ def plot_contact_sheet(
             _, axes = plt.subplots(2, each, figsize=size, squeeze=False)
         largest = float(effects["picture"].abs().max()) or 1.0
         for line, rows, name in zip(axes, chosen, ("lowest", "highest"), strict=True):
-            for ax, row in zip(line, rows, strict=False):
+            for ax, row, caption in zip(line, rows, _captions(effects.iloc[rows]), strict=False):
                 show_picture(ax, pictures[row])
                 _frame(ax, float(effects["picture"].iloc[row]) / largest)
-                ax.set_xlabel(_caption(effects.iloc[row]), fontsize=7, linespacing=1.3)
+                ax.set_xlabel(caption, fontsize=7, linespacing=1.3)
             line[0].set_ylabel(name, fontsize=8)
         axes[0, 0].figure.suptitle(f"{title}\n{unit}" if unit else title, x=0.02, ha="left")
     return axes
@@ -123,6 +123,6 @@ def _frame(ax: Axes, share: float) -> None:
         spine.set_linewidth(3.0)
 
 
-def _caption(effect: pd.Series) -> str:
-    text = f"picture {effect['picture']:+.2g}\ntable {effect['table']:+.2g}"
-    return text.replace("-", MINUS)
+def _captions(effects: pd.DataFrame) -> list[str]:
+    both = zip(signed(effects["picture"]), signed(effects["table"]), strict=True)
+    return [f"picture {picture}\ntable {table}" for picture, table in both]

@@ -20,6 +20,7 @@ from semistruct.plots.style import (
     describe,
     effect_label,
     group_colours,
+    legend_beside,
     shortened,
     with_style,
 )
@@ -97,13 +98,7 @@ def plot_smooth(
     if rug and fit.frame is not None:
         _rug(ax, fit, term)
     if term.levels is not None and not many:
-        ax.legend(
-            title=shortened(str(term.by), 14),
-            loc="upper left",
-            bbox_to_anchor=(1.0, 1.02),
-            borderaxespad=0.2,
-            handlelength=1.2,
-        )
+        legend_beside(ax, shortened(str(term.by), 14))
     describe(
         ax,
         f"{label}, edf {term.edf.sum():.2f}",

@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -24,7 +25,9 @@ __all__ = [
     "describe",
     "effect_label",
     "group_colours",
+    "legend_beside",
     "shortened",
+    "signed",
     "styled",
     "with_style",
 ]
@@ -83,6 +86,7 @@ _TITLE_LETTERS = 40
 _SUBTITLE_LETTERS = 54
 _LABEL_LETTERS = 36
 _SUBTITLE_POINTS = 11.5
+_DECIMALS = 6  # beyond, numbers are written as powers of ten
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -169,7 +173,18 @@ def _write_powers_in_place(axis: Axis) -> None:
             axis.set_major_formatter(StrMethodFormatter("{x:.10g}"))
 
 
-def effect_label(param: str, link: str) -> str:
+def legend_beside(ax: Axes, title: str | None = None, handlelength: float = 1.2) -> None:
+    """A legend to the right of the panel, where it covers no data."""
+    ax.legend(
+        title=title,
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.02),
+        borderaxespad=0.2,
+        handlelength=handlelength,
+    )
+
+
+def effect_label(param: str, link: str, what: str = "effect on") -> str:
     """Name of an axis on the scale of a predictor.
 
     Examples
@@ -179,7 +194,7 @@ def effect_label(param: str, link: str) -> str:
     >>> effect_label("log_hazard", "identity")
     'effect on log_hazard'
     """
-    return f"effect on {param}" + ("" if link == "identity" else f" ({link} scale)")
+    return f"{what} {param}" + ("" if link == "identity" else f" ({link} scale)")
 
 
 def shortened(text: str, letters: int = 26) -> str:
@@ -194,6 +209,23 @@ def shortened(text: str, letters: int = 26) -> str:
         return text
     head = (letters - 1) // 2 - 1
     return f"{text[:head]}…{text[len(text) - (letters - 1 - head) :]}"
+
+
+def signed(values: Any, digits: int = 3) -> list[str]:
+    """Numbers with their signs, all with the decimals that the largest needs for its digits.
+
+    Examples
+    --------
+    >>> signed([0.7, 0.0387])
+    ['+0.700', '+0.039']
+    >>> signed([13.2, 1.5])
+    ['+13.2', '+1.5']
+    """
+    numbers = np.asarray(values, dtype=float)
+    largest = float(np.abs(numbers).max(initial=0.0))
+    decimals = digits - 1 - int(np.floor(np.log10(largest))) if largest > 0 else 0
+    style = f"+.{max(decimals, 0)}f" if decimals <= _DECIMALS else f"+.{digits}g"
+    return [format(number, style).replace("-", MINUS) for number in numbers]
 
 
 def _wrapped(text: str, letters: int) -> str:

@@ -12,7 +12,13 @@ from matplotlib.axes import Axes
 
 from semistruct.evaluation.kaplan_meier import kaplan_meier as estimate_kaplan_meier
 from semistruct.exceptions import DataError
-from semistruct.plots.style import describe, group_colours, shortened, with_style
+from semistruct.plots.style import (
+    describe,
+    group_colours,
+    legend_beside,
+    shortened,
+    with_style,
+)
 from semistruct.responses import Surv, as_surv
 
 __all__ = ["NAMED_CURVES", "number_at_risk", "row_names", "survival_curves"]
@@ -120,7 +126,7 @@ def survival_curves(
         if at_risk:
             number_at_risk(ax, anything, [shortened(name, 14) for name in names], colours)
     if few and len(names) > 1:
-        ax.legend(title=by if isinstance(by, str) else None, loc="upper right", handlelength=1.2)
+        legend_beside(ax, by if isinstance(by, str) else None)
     what = "average over rows" if grouped else f"{len(names)} row{'s' * (len(names) != 1)}"
     describe(ax, f"survival, {what}", "; ".join(notes), "time", "probability of no event")
     return ax

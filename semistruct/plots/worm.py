@@ -74,7 +74,8 @@ def _draw(ax: Axes, residuals: np.ndarray, level: float) -> str:
     largest = max(float(half[inside].max()), float(np.quantile(np.abs(deviation), 0.995))) * 1.25
     ax.set_ylim(-largest, largest)
     outside = int((np.abs(deviation) > largest).sum())
-    return f"pointwise limits {level:g}" + (f"; {outside} points beyond" if outside else "")
+    points = "point" if outside == 1 else "points"
+    return f"pointwise limits {level:g}" + (f"; {outside} {points} beyond" if outside else "")
 
 
 @with_style
@@ -117,6 +118,13 @@ def plot_worms(
         ax.set_ylim(-reach, reach)
     for ax in axes[len(panels) :]:
         figure.delaxes(ax)
+    for number, ax in enumerate(axes[: len(panels)]):
+        if number + columns < len(panels):
+            ax.set_xlabel("")
+        else:
+            ax.tick_params(labelbottom=True)  # also where a row is not full
+        if number % columns:
+            ax.set_ylabel("")
     return axes[: len(panels)]
 
 

@@ -53,7 +53,7 @@ def test_closed_gate_is_said_and_shows_no_pictures(closed):
     ax = plot_scores(closed)
     assert "gate closed" in ax.get_title(loc="left")
     assert any("not used" in text.get_text() for text in ax.texts)
-    assert ax.get_xlabel() == "score for loc (identity scale)"
+    assert ax.get_xlabel() == "score for loc"
 
 
 def test_scores_of_zero(closed):

@@ -30,7 +30,7 @@ def test_bars_lead_from_the_average_to_the_row():
     bars = [(bar.get_x(), bar.get_width()) for bar in ax.patches]
     np.testing.assert_allclose(bars, [(1.6, 1.5), (3.1, -1.0), (2.1, 0.4)])
     written = [text.get_text() for text in ax.texts]
-    assert {"+1.5", "\N{MINUS SIGN}1", "+0.4", "1.6", "2.5"} <= set(written)
+    assert {"+1.50", "\N{MINUS SIGN}1.00", "+0.40", "1.6", "2.5"} <= set(written)
     low, high = ax.get_xlim()
     assert low < 1.6 and high > 3.1
     assert ax.get_title(loc="left") == "row 3" and ax.get_xlabel() == "predictor"
@@ -73,16 +73,16 @@ def test_sheet_has_both_ends_in_order(pictures, effects):
     axes = plot_contact_sheet(pictures, effects, n_pictures=2, title="cnn(ct)", unit="effect")
     minus = "\N{MINUS SIGN}"
     low, high = captions(axes)
-    assert low == [f"picture {minus}3", f"picture {minus}2"]
-    assert high == ["picture +2", "picture +3"]
+    assert low == [f"picture {minus}3.00", f"picture {minus}2.00"]
+    assert high == ["picture +2.00", "picture +3.00"]
     np.testing.assert_array_equal(axes[0, 0].images[0].get_array(), pictures[0, ..., 0])
-    assert "table +9" in axes[0, 0].get_xlabel()
+    assert "table +9.00" in axes[0, 0].get_xlabel()
     assert axes[0, 0].get_ylabel() == "lowest" and axes[1, 0].get_ylabel() == "highest"
 
 
 def test_sheet_by_predictions(pictures, effects):
     axes = plot_contact_sheet(pictures, effects, by="prediction", n_pictures=1)
-    assert captions(axes)[1] == ["picture \N{MINUS SIGN}3"]
+    assert captions(axes)[1] == ["picture \N{MINUS SIGN}3.00"]
 
 
 def test_sheet_shows_no_picture_twice(pictures, effects):
@@ -108,7 +108,8 @@ def test_maps_have_one_scale(pictures, rng):
     limits = {ax.images[-1].get_clim() for ax in axes[1]}
     largest = np.abs(maps).max()
     assert limits == {(-largest, largest)}
-    assert [ax.get_title(loc="left") for ax in axes[0]] == ["a: +1", "b: \N{MINUS SIGN}2", "c: +3"]
+    written = [ax.get_title(loc="left") for ax in axes[0]]
+    assert written == ["a: +1.00", "b: \N{MINUS SIGN}2.00", "c: +3.00"]
     assert axes[0, 0].figure.axes[-1].get_ylabel() == "u"
 
 

@@ -40,7 +40,11 @@ def test_worms_of_intervals_and_of_labels():
     assert sum(sizes) == 400 and min(sizes) > 90
     axes = plot_worms(residuals, np.where(x > 0.5, "old", "young"))
     assert [ax.get_title(loc="left") for ax in axes] == ["= old", "= young"]
-    assert len(plot_worms(residuals, x, groups=3)) == 3
+    three = plot_worms(residuals, x, groups=3)
+    three[0].figure.canvas.draw()
+    assert [ax.get_xlabel() for ax in three] == ["", "normal score", "normal score"]
+    assert [ax.xaxis.get_tick_params()["labelbottom"] for ax in three] == [False, True, True]
+    assert [ax.get_ylabel() for ax in three] == ["deviation", "", "deviation"]
 
 
 def test_worms_that_cannot_be_drawn():
