@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -51,6 +52,15 @@ class Oracle:
     expected: dict[str, Any]
     files: dict[str, pd.DataFrame]
     meta: dict[str, Any]
+
+    def rows(self, values: Mapping[str, Any]) -> pd.DataFrame:
+        """Rows written in ``expected``, with the factors of the data."""
+        frame = pd.DataFrame({name: np.atleast_1d(column) for name, column in values.items()})
+        for name in frame.columns.intersection(self.data.columns):
+            if isinstance(self.data[name].dtype, pd.CategoricalDtype):
+                levels = self.data[name].cat.categories
+                frame[name] = pd.Categorical(frame[name].astype(str), categories=levels)
+        return frame
 
 
 def external_oracles() -> Path | None:

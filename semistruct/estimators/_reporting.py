@@ -21,6 +21,7 @@ from semistruct.families import Objective
 from semistruct.fitting.model import ModelFit
 from semistruct.inference.covariance import CovarianceKind
 from semistruct.inference.criteria import InformationCriteria, information_criteria
+from semistruct.inference.deviance import Deviance, model_deviance
 from semistruct.inference.effects import Estimand, covariance_of_effects, effects_table
 from semistruct.inference.partial import PartialFit, partial_effects
 from semistruct.inference.smooth_tests import smooth_table
@@ -138,6 +139,14 @@ class ReportingMixin(ExplanationMixin):
     def bic_(self) -> float:
         """``-2 loglik_ + log(n) df`` with the degrees of freedom of :attr:`aic_`."""
         return self._criteria().bic
+
+    def deviance(self) -> Deviance:
+        """Deviance of the table model, of a constant first parameter, and the share explained.
+
+        See :func:`~semistruct.inference.deviance.model_deviance`.
+        """
+        check_is_fitted(self)
+        return model_deviance(self.fit_.marginal, self.fit_.problem)
 
     def smooths(self) -> pd.DataFrame:
         """Smooths and random effects of the table model: edf, test statistic, p-value."""

@@ -185,8 +185,8 @@ def saturated_loglik(likelihood: Likelihood, eta: np.ndarray) -> float:
     """
     if not likelihood.family.has_intercept:
         raise UnsupportedCombinationError(
-            f"{likelihood.family} has no saturated model, which method='gcv' compares with; choose "
-            "'reml' or 'ml'."
+            f"{likelihood.family} has no saturated model, which deviances and method='gcv' compare "
+            "with; choose 'reml' or 'ml'."
         )
     eta = eta.copy()
     start = likelihood.family.initial_eta(torch.from_numpy(likelihood.y)).numpy()
@@ -194,7 +194,8 @@ def saturated_loglik(likelihood: Likelihood, eta: np.ndarray) -> float:
     for _ in range(60):
         score = likelihood.score(eta)[:, 0]
         w = likelihood.curvature(eta, "expected").w[:, 0, 0]  # type: ignore[attr-defined]
-        step = np.clip(score / np.maximum(w, 1e-300), -1e6, 1e6)
+        # A row whose optimum is at infinity stays where its curvature has underflowed.
+        step = np.nan_to_num(np.clip(score / np.maximum(w, 1e-300), -1e6, 1e6))
         if not (np.abs(step * score) > 1e-13 * likelihood.weight).any():
             break
         eta[:, 0] += _improving(likelihood, eta, step)

@@ -80,7 +80,8 @@ def covariance(
     if kind in ("model", "bayesian"):
         return _rescaled(fit, fit.V, dispersion)
     if kind == "corrected":
-        return _rescaled(fit, smoothing_uncertainty(fit, problem).V, dispersion)
+        found = smoothing_uncertainty(fit, problem)
+        return _rescaled(fit, found.V - found.V_moved, dispersion) + found.V_moved
     if kind == "frequentist":
         return _rescaled(fit, fit.V @ fit.H @ fit.V, dispersion)
     if kind not in ("sandwich", "cluster"):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from semistruct.exceptions import UnsupportedCombinationError
 from semistruct.fitting.engine import Engine
+from semistruct.fitting.penalties import PenaltySystem
 from semistruct.fitting.shapes import inequalities
 from semistruct.fitting.structured import StructuredFit, StructuredProblem
 from semistruct.linalg import penalised_cholesky
@@ -17,9 +19,11 @@ __all__ = ["SmoothingUncertainty", "has_smoothing_uncertainty", "smoothing_uncer
 # Of the differences in the logs of smoothing parameters; truncation and rounding both stay below
 # 1e-4 of the Hessian.
 _STEP = 0.01
-# Precision of a vague normal prior on log(lam): a smoothing parameter that runs to infinity has no
-# curvature, and would have an infinite variance.
-_PRIOR = 0.02
+# Curvature in log(lam) below which the criterion is flat, its coefficients those of lam = infinity.
+_FLAT = 1e-6
+# Precision of a vague normal prior on log(lam) in the term of the roots, which does not fade where
+# lam runs to infinity.
+_PRIOR = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +36,15 @@ class SmoothingUncertainty:
         Covariance of the logs of the smoothing parameters; zero for those that are not estimated.
     V : (P, P) array
         Covariance of the coefficients.
+    V_moved : (P, P) array
+        The part ``J V_rho J'`` of it, which does not depend on a dispersion.
     edf2 : (P,) array
         Effective degrees of freedom per coefficient; their sum is at most that of ``edf1``.
     """
 
     V_rho: np.ndarray
     V: np.ndarray
+    V_moved: np.ndarray
     edf2: np.ndarray
 
 
@@ -47,7 +54,6 @@ class _At:
 
     gradient: np.ndarray
     beta: np.ndarray
-    root: np.ndarray
 
 
 def has_smoothing_uncertainty(fit: StructuredFit, problem: StructuredProblem) -> bool:
@@ -73,17 +79,17 @@ def smoothing_uncertainty(fit: StructuredFit, problem: StructuredProblem) -> Smo
 
     Notes
     -----
-    With ``rho = log(lam)``, ``V_rho`` is the inverse of the Hessian of minus the restricted
-    log-likelihood (a vague normal prior of precision 1/50 makes it finite where ``lam`` runs to
-    infinity), and
+    With ``rho = log(lam)`` and ``V_rho`` the inverse of the Hessian of minus the restricted
+    log-likelihood,
     ``V_c = V + J V_rho J' + sum_kl (dL/drho_k) V_rho,kl (dL/drho_l)'`` with
     ``J = d beta / d rho`` and ``V = L L'``; the degrees of freedom are the diagonal of ``V_c H``,
-    replaced by ``edf1`` where their sum would exceed it. Derivatives are central differences of
-    exact gradients, over converged coefficients, at constant dispersion.
+    replaced by ``edf1`` where their sum would exceed it. A dispersion counts as one throughout.
+    Directions in which the criterion is flat are left out of ``J V_rho J'``, where ``J`` vanishes
+    faster; in the last term a vague normal prior of precision 1/10 keeps ``V_rho`` finite.
 
-    The last term depends on which root ``L`` is taken, here the Cholesky factor in the order of the
-    coefficients, as published. mgcv 1.8 has another one: sums of ``edf2`` agree to about 0.1,
-    standard errors to a few percent.
+    The last term depends on which root ``L`` is taken and on how much of ``H`` moves. Here, as in
+    mgcv (whose standard errors and ``edf2`` these are to five digits), ``L = R^-1`` with the upper
+    Cholesky factor ``R`` of ``H + S_lam`` in the order of the coefficients, and ``H`` is constant.
 
     References
     ----------
@@ -106,24 +112,26 @@ def smoothing_uncertainty(fit: StructuredFit, problem: StructuredProblem) -> Smo
     P = fit.beta.size
     V_rho = np.zeros((len(lam), len(lam)))
     if not free.size:
-        return SmoothingUncertainty(V_rho, fit.V.copy(), fit.edf.copy())
+        return SmoothingUncertainty(V_rho, fit.V.copy(), np.zeros((P, P)), fit.edf.copy())
     engine = Engine.of(problem)
-    hessian = np.zeros((free.size, free.size))
-    moves, roots = np.zeros((free.size, P)), np.zeros((free.size, P, P))
+    hessian, moves = np.zeros((free.size, free.size)), np.zeros((free.size, P))
     for i, j in enumerate(free):
         up, down = (_at(engine, fit, free, int(j), side * _STEP) for side in (1, -1))
         hessian[i] = -(up.gradient - down.gradient)[free] / (2 * _STEP)
         moves[i] = (up.beta - down.beta) / (2 * _STEP)
-        roots[i] = (up.root - down.root) / (2 * _STEP)
+    if fit.dispersion_column is not None:
+        moves[:, fit.dispersion_column] = 0.0
     values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
-    inner = (vectors / (np.maximum(values, 0.0) + _PRIOR)) @ vectors.T
-    V_rho[np.ix_(free, free)] = inner
-    V = fit.V + moves.T @ inner @ moves
-    V += np.einsum("kpa,kl,lqa->pq", roots, inner, roots, optimize=True)
+    steep = values > _FLAT
+    V_rho[np.ix_(free, free)] = (vectors[:, steep] / values[steep]) @ vectors[:, steep].T
+    V_moved = moves.T @ V_rho[np.ix_(free, free)] @ moves
+    vague = (vectors / (np.maximum(values, 0.0) + _PRIOR)) @ vectors.T
+    roots = _root_moves(fit, engine.penalties, free)
+    V = fit.V + V_moved + np.einsum("kpa,kl,lqa->pq", roots, vague, roots, optimize=True)
     edf2 = np.einsum("ij,ji->i", V, fit.H)
     if edf2.sum() > fit.edf1.sum():
         edf2 = fit.edf1.copy()
-    return SmoothingUncertainty(V_rho, (V + V.T) / 2, edf2)
+    return SmoothingUncertainty(V_rho, (V + V.T) / 2, V_moved, edf2)
 
 
 def _at(engine: Engine, fit: StructuredFit, free: np.ndarray, j: int, shift: float) -> _At:
@@ -133,9 +141,21 @@ def _at(engine: Engine, fit: StructuredFit, free: np.ndarray, j: int, shift: flo
     chosen[free] = True
     rule = "ml" if fit.method == "ml" else "reml"
     settled = engine.settle(sp, fit.beta, rule, polish=True)  # type: ignore[arg-type]
-    found = engine.criterion(settled, fit.method, chosen)
-    _, V = engine.reported(settled)
-    factor = penalised_cholesky(V)
-    root = factor.L * factor.root[:, None]
-    scale = np.sqrt(fit.dispersion / engine.variance(settled.point.beta))
-    return _At(found.gradient, settled.point.beta, root * scale)
+    return _At(engine.criterion(settled, fit.method, chosen).gradient, settled.point.beta)
+
+
+def _root_moves(fit: StructuredFit, penalties: PenaltySystem, free: np.ndarray) -> np.ndarray:
+    """Derivatives ``(len(free), P, P)`` of ``R^-1`` in the logs of smoothing parameters.
+
+    From ``R'R = H + S_lam``: ``dR R^-1`` is the upper half of ``M = R^-T (lam_j S_j) R^-1``, its
+    diagonal halved.
+    """
+    factor = penalised_cholesky(fit.H + fit.S_lam)
+    root = solve_triangular(factor.L, np.diag(1 / factor.root), lower=True).T
+    moves = np.zeros((free.size, *root.shape))
+    for move, j in zip(moves, free, strict=True):
+        placed = penalties.placed[j]
+        rows = root[placed.columns]
+        M = rows.T @ (fit.lam[j] * placed.S) @ rows
+        move[:] = -root @ (np.triu(M) - np.diag(np.diag(M)) / 2)
+    return moves

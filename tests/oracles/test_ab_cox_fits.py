@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from _oracles import Oracle, load_oracle
+from _oracles import load_oracle
 from numpy.testing import assert_allclose
 from scipy import stats
 
@@ -47,15 +47,6 @@ def fit(case: str, formula: str, *, weights: str | None = None, **options: Any) 
     weight = None if weights is None else oracle.data[weights].to_numpy(float)
     model = ss.CoxPH(formula, **options).fit(oracle.data, response(oracle.data, case), weight)
     return oracle, model
-
-
-def new_rows(oracle: Oracle, values: dict[str, Any]) -> pd.DataFrame:
-    frame = pd.DataFrame({name: np.atleast_1d(v) for name, v in values.items()})
-    for name in frame.columns.intersection(oracle.data.columns):
-        if isinstance(oracle.data[name].dtype, pd.CategoricalDtype):
-            levels = oracle.data[name].cat.categories
-            frame[name] = pd.Categorical(frame[name].astype(str), categories=levels)
-    return frame
 
 
 COEFFICIENTS = [
@@ -126,7 +117,7 @@ CURVES = [
 def test_survival_curves_and_bands(case, block, formula, options):
     oracle, model = fit(case, formula, **options)
     expected = oracle.expected[block]
-    rows = new_rows(oracle, expected["newdata"])
+    rows = oracle.rows(expected["newdata"])
     surv = model.predict_survival_function(rows, expected["times"])
     assert_allclose(surv, expected["surv"], rtol=1e-8, atol=1e-9)
     hazard = model.predict_cumulative_hazard(rows, expected["times"])
@@ -164,7 +155,7 @@ def test_stratified_survival_curves_and_bands(case, block, formula, options):
     """R gives one curve per row of the new table, that of its own stratum, one below the other."""
     oracle, model = fit(case, formula, **options)
     expected = oracle.expected[block]
-    rows = new_rows(oracle, expected["newdata"])
+    rows = oracle.rows(expected["newdata"])
     times = expected["times"]
 
     def stacked(table: pd.DataFrame) -> np.ndarray:
@@ -187,7 +178,7 @@ def test_stratified_survival_curves_and_bands(case, block, formula, options):
 def test_predictors_and_their_standard_errors():
     oracle, model = fit(LUNG, LUNG_TERMS)
     expected = oracle.expected["predict"]
-    rows = new_rows(oracle, oracle.expected["survfit_efron"]["newdata"])
+    rows = oracle.rows(oracle.expected["survfit_efron"]["newdata"])
     assert_allclose(model.predict(rows), expected["lp_reference_zero"], **TIGHT)
     # R's default takes the mean of every column for its zero.
     means = pd.DataFrame([oracle.expected["efron"]["means"]])
@@ -204,7 +195,7 @@ def test_mixed_convention():
     oracle, model = fit(LUNG, LUNG_TERMS)
     expected = oracle.expected["survfit_efron_fit_with_breslow_cumhaz"]
     block = oracle.expected["survfit_efron"]
-    rows = new_rows(oracle, block["newdata"])
+    rows = oracle.rows(block["newdata"])
     y = response(oracle.data, LUNG)
     base = ss.losses.cox_baseline(
         model.predict(oracle.data), ss.losses.CoxRiskSets.from_data(y.time, y.event), ties="breslow"
@@ -229,7 +220,7 @@ def test_baseline_percentiles_and_restricted_mean():
     table = expected["efron_basehaz"]
     at = np.searchsorted(base.index, table["time"], side="right") - 1
     assert_allclose(base.to_numpy()[at], table["cumhaz"], **TIGHT)
-    rows = new_rows(oracle, expected["survfit_efron"]["newdata"])
+    rows = oracle.rows(expected["survfit_efron"]["newdata"])
     quantiles = np.array(expected["quantiles"]["quantile"], dtype=float)
     for column, p in enumerate((0.75, 0.5, 0.25)):
         assert_allclose(model.predict_percentile(rows, p), quantiles[:, column])
@@ -246,11 +237,11 @@ def test_survival_along_a_path_of_columns():
     expected = oracle.expected["survfit_timevarying_path"]
     given = expected["newdata"]
     path = ss.Surv(given["stop"], given["event"], given["start"], given["id"])
-    found = model.predict_survival_path(new_rows(oracle, given), path, expected["times"])
+    found = model.predict_survival_path(oracle.rows(given), path, expected["times"])
     assert_allclose(found[1], expected["surv"], rtol=1e-9)
     # survfit(fit, newdata, id=id), survival 3.5-3, before the first change. After it R takes the
     # columns of the present interval for those of the whole past in its standard errors.
-    band = model.predict_survival_path(new_rows(oracle, given), path, [10, 49], level=0.95)
+    band = model.predict_survival_path(oracle.rows(given), path, [10, 49], level=0.95)
     assert_allclose(band[1, "lower"], [0.791228458921488, 0.543389211773404], rtol=1e-9)
     assert_allclose(band[1, "upper"], [0.934327820252440, 0.772969088336237], rtol=1e-9)
 
@@ -418,7 +409,7 @@ def test_levels_and_random_effects_at_the_smoothing_parameters_of_mgcv():
     expected = oracle.expected["by_factor_re"]
     problem = model.fit_.problem
     at = fit_structured(fix_smoothing(problem, np.array(list(expected["sp"].values()))))
-    X = problem.designs[0].block(new_rows(oracle, expected["newdata"])).dense()
+    X = problem.designs[0].block(oracle.rows(expected["newdata"])).dense()
     eta, link = X @ at.beta, np.array(expected["pred_link"])
     assert_allclose(eta - (eta - link).mean(), link, atol=rounding * link.std())
     assert at.beta[0] == pytest.approx(expected["parametric"]["estimate"], rel=rounding)
@@ -435,7 +426,7 @@ def test_levels_and_random_effects_at_the_smoothing_parameters_of_mgcv():
 def test_penalised_smooths_agree_with_mgcv(case, block, formula, tolerance):
     oracle, model = fit(case, formula, ties="breslow")
     expected = oracle.expected[block]
-    rows = new_rows(oracle, expected["newdata"])
+    rows = oracle.rows(expected["newdata"])
     eta, link = model.predict(rows), np.array(expected["pred_link"])
     level = float((eta - link).mean())  # a partial likelihood has none
     assert_allclose(eta - level, link, atol=tolerance["link"] * link.std())

@@ -25,15 +25,6 @@ HEART = "C06_pamm_lefttrunc_heart"
 TUMOR_TERMS = "sex + charlson_score + transfusion + complications + metastases + resection"
 
 
-def new_rows(oracle: Oracle, values: dict[str, Any]) -> pd.DataFrame:
-    frame = pd.DataFrame({name: np.atleast_1d(v) for name, v in values.items()})
-    for name in frame.columns.intersection(oracle.data.columns):
-        if isinstance(oracle.data[name].dtype, pd.CategoricalDtype):
-            levels = oracle.data[name].cat.categories
-            frame[name] = pd.Categorical(frame[name].astype(str), categories=levels)
-    return frame
-
-
 def tumor(case: str, formula: str, **options: Any) -> tuple[Oracle, ss.PAMM]:
     oracle = load_oracle(case)
     options.setdefault("cuts", oracle.expected["cut"])
@@ -59,7 +50,7 @@ def check_fit(
     own = model.fit_.problem.designs[cause - 1 if len(names[0]) > 6 else 0]
     labels = [basis.label for basis in own.bases if basis.kind != "parametric"]
     assert_allclose(edf[labels].sum(), smooth.sum(), atol=1e-4 if fixed else 0.03)
-    new = new_rows(oracle, expected["newdata"])
+    new = oracle.rows(expected["newdata"])
     hazard = np.array(
         [
             model.predict_hazard(new.drop(columns="tend").iloc[[i]], [t], cause=cause).iloc[0, 0]
@@ -80,7 +71,7 @@ def check_fit(
 
 def check_curves(oracle: Oracle, model: ss.PAMM, curves: list[dict[str, Any]]) -> None:
     for curve in curves:
-        rows = new_rows(oracle, curve["profile"])
+        rows = oracle.rows(curve["profile"])
         times = np.array(curve["tend"])
         survival = model.predict_survival_function(rows, times)
         assert_allclose(survival.iloc[:, 0], curve["surv"], atol=1e-3)
@@ -158,7 +149,7 @@ def test_stratified_and_smoothly_varying_effects():
     expected = oracle.expected["stratified_ordered"]
     assert_allclose(model.loglik_, expected["loglik"], rtol=1e-4)
     for curve in expected["surv"]:
-        rows = new_rows(oracle, {k: v for k, v in curve["profile"].items() if k != "comp_o"})
+        rows = oracle.rows({k: v for k, v in curve["profile"].items() if k != "comp_o"})
         rows["comp_o"] = pd.Categorical(
             rows["complications"].astype(str), ["no", "yes"], ordered=True
         )
@@ -194,9 +185,7 @@ def test_a_surface_beside_its_margin():
     expected = oracle.expected["varying_coef_te"]
     assert_allclose(model.loglik_, expected["loglik"], rtol=1e-3)
     for curve in expected["surv"]:
-        survival = model.predict_survival_function(
-            new_rows(oracle, curve["profile"]), curve["tend"]
-        )
+        survival = model.predict_survival_function(oracle.rows(curve["profile"]), curve["tend"])
         assert_allclose(survival.iloc[:, 0], curve["surv"], atol=5e-3)
 
 
@@ -239,7 +228,7 @@ def test_each_cause_on_its_own(causes, cause):
 
 def test_incidences_of_separate_causes(causes):
     oracle, model = causes
-    rows = new_rows(oracle, oracle.expected["profiles"])
+    rows = oracle.rows(oracle.expected["profiles"])
     for i, curve in enumerate(oracle.expected["cif_cause_specific"]):
         for cause in (1, 2):
             found = model.predict_cumulative_incidence(rows.iloc[[i]], curve["tend"], cause=cause)
@@ -255,7 +244,7 @@ def test_one_predictor_for_all_causes():
     model = ss.PAMM(formula, cuts=oracle.expected["cut"]).fit(oracle.data, y)
     expected = oracle.expected["stacked"]
     assert_allclose(model.loglik_, expected["loglik"], rtol=1e-5)
-    rows = new_rows(oracle, oracle.expected["profiles"])
+    rows = oracle.rows(oracle.expected["profiles"])
     for i, curves in enumerate(oracle.expected["cif_stacked"]):
         for cause in (1, 2):
             curve = curves[str(cause)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from _fits import fit_formula
 from _oracles import load_oracle
 
 import semistruct as ss
@@ -15,9 +14,7 @@ pytestmark = pytest.mark.oracle
 
 FAMILIES = {"gaussian": "normal", "poisson": "poisson", "binomial": "bernoulli", "Gamma": "gamma"}
 SMALL, LARGE = "w + s(z, k=10)", "w + s(x, k=10) + s(z, k=10)"
-# edf2 contains a term that depends on the root of the covariance matrix; see its docstring.
-EDF2 = 0.025
-EDF2_OTHERS = 0.1
+EDF2 = 1e-3
 # mgcv stops with the smoothing parameter of a straight line at 1e6, where 0.01 edf are left.
 STOPPED = 0.011
 # Smoothing parameters agree to the flatness of the criterion.
@@ -67,7 +64,7 @@ def test_anova_of_smooths(oracle, models, name):
     expected = oracle.expected[name]
     dispersion = expected["scale"] if name == "Gamma" else None
     row = ss.anova(*models[name], dispersion=dispersion).loc[2]
-    assert row["df"] == pytest.approx(expected["df"], abs=EDF2)
+    assert row["df"] == pytest.approx(expected["df"], abs=EDF2 + STOPPED)
     # The statistic is a difference of two fits, and over the degrees of freedom above.
     assert row["statistic"] == pytest.approx(expected["statistic"], rel=0.03)
     assert row["p"] == pytest.approx(expected["p"], rel=0.03)
@@ -100,8 +97,7 @@ def test_corrected_standard_errors(oracle, models, name):
     np.testing.assert_allclose(one["se"], expected["se"], rtol=ESTIMATED)
     corrected = model.contrast(grid, np.eye(3), cov_type="corrected")
     assert (corrected["se"] > one["se"]).all()
-    # The root again: a part of the correction, which itself is a few percent.
-    np.testing.assert_allclose(corrected["se"], expected["se_unconditional"], rtol=0.045)
+    np.testing.assert_allclose(corrected["se"], expected["se_unconditional"], rtol=ESTIMATED)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -131,37 +127,3 @@ def test_basis_check(oracle, models):
     np.testing.assert_allclose(found["k_index"], expected["k_index"], rtol=5e-3)
     # Two shares of 2,000 permutations.
     np.testing.assert_allclose(found["p"], expected["k_p"], atol=0.04)
-
-
-CASES = [
-    ("D01_gam_gaussian_mcycle_bases", "ps20_REML", "s(times, k=20)", "accel", "normal"),
-    ("D01_gam_gaussian_mcycle_bases", "cr20_ML", "s(times, bs='cr', k=20)", "accel", "normal"),
-    (
-        "D03_gam_binomial_wesdr",
-        "logit_ps",
-        "s(dur, k=12) + s(gly, k=12) + s(bmi, bs='cr', k=10)",
-        "ret",
-        "bernoulli",
-    ),
-    (
-        "D06_gam_nb_re_epil",
-        "poisson_re",
-        "trt + lbase + lage + V4 + re(subject)",
-        "y",
-        "poisson",
-    ),
-]
-
-
-@pytest.mark.parametrize(("case", "key", "formula", "response", "family"), CASES)
-def test_edf2_of_other_data(case, key, formula, response, family):
-    oracle = load_oracle(case)
-    expected = oracle.expected[key]
-    method = {"REML": "reml", "ML": "ml"}[expected["method"]]
-    problem, fit = fit_formula(formula, oracle.data, oracle.data[response], family, method=method)
-    apart = fit.dispersion_column is not None
-    edf2 = smoothing_uncertainty(fit, problem).edf2.sum() - apart
-    assert edf2 > expected["edf_total"]
-    assert edf2 == pytest.approx(expected["edf2_total"], abs=EDF2_OTHERS)
-    aic = information_criteria(fit, problem).aic
-    assert aic == pytest.approx(expected["AIC"], abs=2 * EDF2_OTHERS)

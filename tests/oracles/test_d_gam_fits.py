@@ -6,28 +6,23 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from _fits import fit_formula, predict_link
-from _oracles import Oracle, load_oracle
+from _fits import fit_formula
+from _mgcv import ESTIMATED, FIXED, compare, mgcv_report
+from _oracles import load_oracle
 from scipy import stats
 from scipy.optimize import brentq
 
 from semistruct.families import Bernoulli, Family
-from semistruct.fitting.structured import fit_structured
-from semistruct.inference.covariance import covariance, pearson_dispersion
+from semistruct.fitting.structured import StructuredFit, StructuredProblem, fit_structured
+from semistruct.inference.covariance import pearson_dispersion
 from semistruct.inference.smooth_tests import smooth_table
-from semistruct.inference.wald import wald_table
+from semistruct.inference.smoothing_uncertainty import smoothing_uncertainty
 from semistruct.terms.constraints import absorb_constraint
 from semistruct.terms.cubic import CubicSpline
 
 pytestmark = pytest.mark.oracle
 
-# Two tiers, as the makers of the values advise. With the smoothing parameters fixed only rounding
-# and the other program's convergence are left; estimated ones agree to the flatness of the
-# criterion around its maximum, where both programs stop.
-FIXED = {"link": 1e-6, "se": 1e-6, "edf": 1e-5, "score": 1e-6, "smoothing": 1e-9}
-ESTIMATED = {"link": 1e-3, "se": 2e-3, "edf": 5e-3, "score": 1e-4, "smoothing": 0.02}
 # mgcv's "cs" gives the two null directions of its penalty a tenth and a hundredth of the smallest
 # other eigenvalue, and which direction gets which is rounding; ours have a tenth each. See
 # test_shrinkage_cubic_up_to_the_rotation_of_its_null_space.
@@ -132,13 +127,12 @@ CASES: list[tuple[str, str, str, str, str | Family]] = [
 ]
 
 
-def new_rows(oracle: Oracle, expected: dict[str, Any]) -> pd.DataFrame:
-    frame = pd.DataFrame({name: np.atleast_1d(v) for name, v in expected["newdata"].items()})
-    for name in frame.columns.intersection(oracle.data.columns):
-        if isinstance(oracle.data[name].dtype, pd.CategoricalDtype):
-            levels = oracle.data[name].cat.categories
-            frame[name] = pd.Categorical(frame[name].astype(str), categories=levels)
-    return frame
+# Two random effects of the same subjects have no statistic in common; see smooth_test.
+APART = {
+    **{key: {"score"} for key in ROTATED},
+    "by": {"smooth"},
+    "poisson_re_slope": {"smooth.statistic"},
+}
 
 
 @pytest.mark.parametrize(
@@ -151,82 +145,41 @@ def test_fit_agrees_with_mgcv(case, key, formula, response, family):
     expected = oracle.expected[key]
     method = {"REML": "reml", "ML": "ml"}.get(expected["method"], "gcv")
     problem, fit = fit_formula(formula, oracle.data, oracle.data[response], family, method=method)
-    tolerance = FIXED if "lam=" in formula else ESTIMATED
     assert fit.converged
-
-    gamma = family == "gamma"
-    scale = pearson_dispersion(fit, problem) if gamma else None
-    link, _ = predict_link(problem.designs[0], fit, 0, new_rows(oracle, expected))
-    np.testing.assert_allclose(
-        link, expected["pred_link"], atol=tolerance["link"] * fit.eta[:, 0].std()
-    )
     # mgcv's scale is Pearson's, corrected by Fletcher; ours is REML, the same for the normal.
-    V = covariance(fit, problem, dispersion=scale)
-    Ve = covariance(fit, problem, "frequentist", dispersion=scale)
-    X = problem.designs[0].block(new_rows(oracle, expected)).dense()
-    columns = fit.slices[0]
-    se = np.sqrt(np.einsum("ij,jk,ik->i", X, V[columns, columns], X))
-    np.testing.assert_allclose(se, expected["pred_link_se"], rtol=tolerance["se"])
-    parametric = [basis for basis in problem.designs[0].bases if basis.kind == "parametric"]
-    count = sum(len(basis.names) for basis in parametric)
-    table = wald_table(fit.beta[:count], V[:count, :count], range(count), df_resid=fit.df_resid)
-    np.testing.assert_allclose(
-        table["coef"], np.atleast_1d(expected["parametric"]["estimate"]), rtol=2e-3, atol=1e-4
-    )
-    np.testing.assert_allclose(
-        table["se"], np.atleast_1d(expected["parametric"]["se"]), rtol=tolerance["se"]
-    )
-    np.testing.assert_allclose(
-        table["p"], np.atleast_1d(expected["parametric"]["p"]), rtol=0.05, atol=1e-12
-    )
-    if "coef" in expected:
-        np.testing.assert_allclose(
-            np.sqrt(np.diag(Ve))[:count],
-            np.atleast_1d(expected["coef"]["se_freq"])[:count],
-            rtol=2 * tolerance["se"],
-        )
-
-    np.testing.assert_allclose(fit.edf_total, expected["edf_total"], atol=tolerance["edf"])
-    counted = fit.edf1.sum() - (fit.dispersion_column is not None)
-    np.testing.assert_allclose(counted, expected["edf1_total"], atol=2 * tolerance["edf"])
-    if key not in ROTATED:
-        # GCV has the units of the squared response, hence the relative part.
-        np.testing.assert_allclose(fit.reml, expected["score"], rtol=1e-6, atol=tolerance["score"])
-    if fit.dispersion_column is not None:
-        reported = pearson_dispersion(fit, problem)
-        np.testing.assert_allclose(reported, expected["scale"], rtol=1e-4)
-    if not gamma:  # R puts the gamma's dispersion at deviance / n there, we at its maximum.
-        np.testing.assert_allclose(fit.loglik, expected["loglik"], atol=4e-3)
-    sp = expected.get("sp", expected.get("full_sp"))
-    beyond_null = np.atleast_1d(expected["smooth"]["edf"]) > np.array(
-        [info["null_dim"] + 0.1 for info in expected["smooth_info"]]
-    )
-    if len(sp) == beyond_null.size:
-        gap = np.log(fit.smoothing / np.array(list(sp.values())))
-        assert np.abs(gap[beyond_null]).max() < tolerance["smoothing"]
-
-
-@pytest.mark.parametrize(
-    ("case", "key", "formula", "response", "family"),
-    CASES,
-    ids=[f"{c[0][:3]}-{c[1]}" for c in CASES],
-)
-def test_smooths_are_tested_as_in_mgcv(case, key, formula, response, family):
-    oracle = load_oracle(case)
-    expected = oracle.expected[key]
-    method = {"REML": "reml", "ML": "ml"}.get(expected["method"], "gcv")
-    problem, fit = fit_formula(formula, oracle.data, oracle.data[response], family, method=method)
     scale = pearson_dispersion(fit, problem) if family == "gamma" else None
-    found, rows = smooth_table(fit, problem, dispersion=scale), expected["smooth"]
-    if key == "by":  # here a test of all curves of a factor together
-        found, rows = found.iloc[1:], {k: v if k == "stat_name" else v[2:] for k, v in rows.items()}
-    np.testing.assert_allclose(found["edf"], np.atleast_1d(rows["edf"]), atol=5e-3)
-    np.testing.assert_allclose(found["ref_df"], np.atleast_1d(rows["ref_df"]), atol=1e-2)
-    assert set(found["statistic_name"]) == {rows["stat_name"]}
-    # mgcv prints p-values below 2e-16 as zero.
-    np.testing.assert_allclose(found["p"], np.atleast_1d(rows["p"]), rtol=0.02, atol=2e-5)
-    if key != "poisson_re_slope":  # see the notes of smooth_test on several random effects
-        np.testing.assert_allclose(found["statistic"], np.atleast_1d(rows["statistic"]), rtol=2e-3)
+    report = mgcv_report(problem, fit, expected, oracle.rows(expected["newdata"]), scale=scale)
+    tolerance = FIXED if "lam=" in formula else ESTIMATED
+    compare(report, expected, tolerance, fit, apart={"vcomp", *APART.get(key, ())})
+    if "vcomp" in expected:
+        check_components(fit, problem, expected)
+
+
+def check_components(
+    fit: StructuredFit, problem: StructuredProblem, expected: dict[str, Any]
+) -> None:
+    """Standard deviations of random effects and their intervals, ``gam.vcomp``."""
+    scales = np.array([info["S_scale"] for info in expected["smooth_info"]])
+    sd = np.sqrt(scales / fit.smoothing)
+    V_rho = smoothing_uncertainty(fit, problem).V_rho
+    factor = np.exp(stats.norm.ppf(0.975) * np.sqrt(np.diag(V_rho)) / 2)
+    random = [info["class"] == "random.effect" for info in expected["smooth_info"]]
+    ours, theirs = np.column_stack([sd, sd / factor, sd * factor]), np.array(expected["vcomp"])
+    np.testing.assert_allclose(ours[random], theirs[random], rtol=ESTIMATED["se"])
+
+
+def test_curves_of_a_factor_are_tested_together():
+    """mgcv tests the curve of each level; what is left of its table is ours."""
+    oracle = load_oracle(BOSTON)
+    rows = oracle.expected["by"]["smooth"]
+    problem, fit = fit_formula(TENSORS["by"], oracle.data, oracle.data["medv"], "normal")
+    found = smooth_table(fit, problem)
+    for key in ("edf", "ref_df"):
+        np.testing.assert_allclose(found[key][0], sum(rows[key][:2]), atol=0.02)
+    for key in ("edf", "ref_df", "statistic"):
+        np.testing.assert_allclose(found[key][1], rows[key][2], rtol=2e-3)
+    np.testing.assert_allclose(found["p"], [0, rows["p"][2]], rtol=0.05, atol=1e-12)
+    assert max(rows["p"][:2]) == 0
 
 
 @pytest.mark.parametrize("key", ROTATED)
@@ -286,44 +239,15 @@ def test_weights_of_mean_one():
     problem, fit = fit_formula(
         "s(times, k=15)", oracle.data, oracle.data["accel"], "normal", weight / mean
     )
-    link, se = predict_link(problem.designs[0], fit, 0, new_rows(oracle, expected))
-    np.testing.assert_allclose(
-        link, expected["pred_link"], atol=ESTIMATED["link"] * fit.eta[:, 0].std()
-    )
-    np.testing.assert_allclose(se, expected["pred_link_se"], rtol=ESTIMATED["se"])
-    np.testing.assert_allclose(fit.edf_total, expected["edf_total"], atol=ESTIMATED["edf"])
-    np.testing.assert_allclose(fit.dispersion * mean, expected["scale"], rtol=1e-4)
-    np.testing.assert_allclose(fit.smoothing[0] * mean, expected["sp"]["s(times)"], rtol=1e-3)
+    report = mgcv_report(problem, fit, expected, oracle.rows(expected["newdata"]))
+    for key in ("scale", "sp", "full_sp", "deviance", "null_deviance"):
+        report[key] = report[key] * mean
     # mgcv's weights are precisions: its density has sum(log w) / 2 more.
     extra = 0.5 * np.log(weight).sum() - 0.5 * weight.size * np.log(mean)
-    np.testing.assert_allclose(fit.reml - extra, expected["score"], atol=1e-4)
-    np.testing.assert_allclose(fit.loglik + extra, expected["loglik"], atol=1e-3)
-
-
-def test_location_and_scale_of_the_normal():
-    oracle = load_oracle("E01_gaulss_mcycle")
-    expected = oracle.expected["ps_b0"]
-    problem, fit = fit_formula(
-        {"loc": "s(times, k=20)", "scale": "s(times, k=10)"}, oracle.data, oracle.data["accel"]
-    )
-    new = new_rows(oracle, expected)
-    for k in range(2):
-        link, se = predict_link(problem.designs[k], fit, k, new)
-        spread = fit.eta[:, k].std()
-        values = np.array(expected["pred_link"])[:, k]
-        np.testing.assert_allclose(link, values, atol=ESTIMATED["link"] * spread)
-        np.testing.assert_allclose(
-            se, np.array(expected["pred_link_se"])[:, k], rtol=ESTIMATED["se"]
-        )
-    np.testing.assert_allclose(fit.edf_total, expected["edf_total"], atol=ESTIMATED["edf"])
-    np.testing.assert_allclose(fit.reml, expected["score"], atol=ESTIMATED["score"])
-    np.testing.assert_allclose(fit.loglik, expected["loglik"], atol=1e-3)
-    np.testing.assert_allclose(
-        fit.smoothing, list(expected["sp"].values()), rtol=ESTIMATED["smoothing"]
-    )
-    np.testing.assert_allclose(
-        smooth_table(fit, problem)["statistic"], expected["smooth"]["statistic"], rtol=2e-3
-    )
+    report["score"] -= extra
+    report["loglik"] += extra
+    report["AIC"] -= 2 * extra
+    compare(report, expected, ESTIMATED, fit)
 
 
 def test_mgcv_p_values_of_parametric_terms_use_students_t():

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from _fits import fit_formula, make_problem, predict_link
@@ -119,15 +118,6 @@ class MgcvExtremes(GeneralizedExtremeValue):
     links = (Identity(), Log(), BoundedShape())
 
 
-def new_rows(oracle: Oracle, expected: dict[str, Any]) -> pd.DataFrame:
-    frame = pd.DataFrame({name: np.atleast_1d(v) for name, v in expected["newdata"].items()})
-    for name in frame.columns.intersection(oracle.data.columns):
-        if isinstance(oracle.data[name].dtype, pd.CategoricalDtype):
-            levels = oracle.data[name].cat.categories
-            frame[name] = pd.Categorical(frame[name].astype(str), categories=levels)
-    return frame
-
-
 def check_predictors(
     problem: StructuredProblem,
     fit: StructuredFit,
@@ -135,7 +125,7 @@ def check_predictors(
     expected: dict[str, Any],
     tolerance: dict[str, float],
 ) -> None:
-    new = new_rows(oracle, expected)
+    new = oracle.rows(expected["newdata"])
     links, errors = (np.array(expected[key]) for key in ("pred_link", "pred_link_se"))
     links, errors = links.reshape(len(new), -1), errors.reshape(len(new), -1)
     for k in range(links.shape[1]):
@@ -162,6 +152,13 @@ CASES: list[tuple[str, str, str, Family, dict[str, str]]] = [
         "ps",
         "accel",
         MgcvNormal(),
+        {"loc": "s(times, k=20)", "scale": "s(times, k=10)"},
+    ),
+    (
+        "E01_gaulss_mcycle",
+        "ps_b0",
+        "accel",
+        Normal(),
         {"loc": "s(times, k=20)", "scale": "s(times, k=10)"},
     ),
     (
@@ -222,7 +219,7 @@ def test_normal_at_given_smoothing_parameters():
     problem, fit = fit_formula(formulas, oracle.data, oracle.data["accel"], MgcvNormal())
     np.testing.assert_allclose(fit.loglik, expected["loglik"], atol=1e-8)
     np.testing.assert_allclose(fit.reml, expected["score"], atol=1e-8)
-    new = new_rows(oracle, expected)
+    new = oracle.rows(expected["newdata"])
     for k in range(2):
         link, se = predict_link(problem.designs[k], fit, k, new)
         np.testing.assert_allclose(link, np.array(expected["pred_link"])[:, k], rtol=1e-9)
@@ -334,7 +331,7 @@ def test_pscl(key, family, formulas):
     # By finite differences of the gradient in pscl.
     errors = np.sqrt(np.diag(fit.V))
     np.testing.assert_allclose(errors, list(expected["se"].values()), rtol=5e-4)
-    new = new_rows(oracle, oracle.expected["smooth"])
+    new = oracle.rows(oracle.expected["smooth"]["newdata"])
     eta = np.column_stack([predict_link(problem.designs[k], fit, k, new)[0] for k in range(2)])
     mean = family.mean(torch.as_tensor(eta))
     np.testing.assert_allclose(mean, expected["predict_mean"], rtol=1e-5)
