@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -179,6 +183,48 @@ def test_goes_on_after_an_interruption_with_the_same_numbers(table, tmp_path, mo
         given = {"models": models, "X": X, "y": y, **options, **changed}
         ss.compare(checkpoint=path, **given)
         assert Stops.fits == 4, changed
+
+
+def lines() -> tuple[dict[str, object], pd.DataFrame, np.ndarray]:
+    """What a process compares that is killed, and another one after it."""
+    rng = np.random.default_rng(7)
+    X = pd.DataFrame(rng.normal(size=(60, 3)), columns=["a", "b", "c"])
+    models = {"line": LinearRegression(), "forest": RandomForestRegressor(5)}
+    return models, X, X["a"].to_numpy() + rng.normal(size=60)
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+import semistruct as ss
+from test_compare import LinearRegression, QUIET, lines
+
+fits = []
+
+def fit_or_die(self, X, y, unpatched=LinearRegression.fit):
+    fits.append(1)
+    if len(fits) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return unpatched(self, X, y)
+
+LinearRegression.fit = fit_or_die
+ss.compare(*lines(), cv=4, metrics="r2", checkpoint=sys.argv[2], **QUIET)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal on this system")
+def test_goes_on_after_the_process_was_killed(tmp_path):
+    path = tmp_path / "scores.jsonl"
+    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(path)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    left = path.read_text()
+    assert 2 <= left.count('"model": "line"') < 4
+    models, X, y = lines()
+    again = ss.compare(models, X, y, cv=4, metrics="r2", checkpoint=path, **QUIET)
+    assert path.read_text().startswith(left)
+    assert path.read_text().count('"model": "line"') == 4
+    whole = ss.compare(models, X, y, cv=4, metrics="r2", **QUIET)
+    pd.testing.assert_frame_equal(whole.scores(), again.scores())
 
 
 class Fails(LinearRegression):
