@@ -12,6 +12,8 @@ from typing import Any
 import jupytext
 import matplotlib
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 __all__ = ["render"]
 
@@ -29,12 +31,14 @@ def render(source: Path, folder: Path) -> str:
             pieces.append(cell.source)
             continue
         pieces.append(f"```python\n{cell.source}\n```")
-        for result in _run(cell.source, f"{source.name}", scope):
-            pieces.append(result)
-        for manager in plt.get_fignums():
+        results, value = _run(cell.source, f"{source.name}", scope)
+        pieces += results
+        drawn = [plt.figure(manager) for manager in plt.get_fignums()]
+        if isinstance(value, Figure) and value not in drawn:
+            drawn.append(value)
+        for figure in drawn:
             number += 1
             name = f"{source.stem}_{number:02d}.png"
-            figure = plt.figure(manager)
             figure.savefig(figures / name, dpi=110, bbox_inches="tight")
             width = round(figure.get_size_inches()[0] * 96)
             pieces.append(
@@ -45,8 +49,8 @@ def render(source: Path, folder: Path) -> str:
     return "\n\n".join(pieces) + "\n"
 
 
-def _run(code: str, name: str, scope: dict[str, Any]) -> list[str]:
-    """Run a cell; what it printed, and the value of its last expression."""
+def _run(code: str, name: str, scope: dict[str, Any]) -> tuple[list[str], Any]:
+    """Run a cell; what stands below it, and the value of its last expression."""
     tree = ast.parse(code)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     printed = io.StringIO()
@@ -62,9 +66,9 @@ def _run(code: str, name: str, scope: dict[str, Any]) -> list[str]:
     found = []
     if printed.getvalue().strip():
         found.append(_text(printed.getvalue().rstrip()))
-    if value is not None and not isinstance(value, plt.Figure | plt.Axes):
+    if value is not None and not isinstance(value, Figure | Axes):
         found.append(_shown(value))
-    return found
+    return found, value
 
 
 def _shown(value: Any) -> str:

@@ -15,8 +15,8 @@ COEFFICIENT = 0.002  # printed to three digits; the table's fit does not depend 
 R2 = 0.03  # float32 networks differ a little between processors
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def number_after(text: str, start: str) -> float:
@@ -29,14 +29,24 @@ def test_python_blocks_run_and_print_what_is_shown(capsys):
     codes, shown = blocks("python"), "\n".join(blocks("text"))
     assert codes and shown
     scope: dict[str, object] = {"__name__": "__main__"}
+    outputs = []
     for number, code in enumerate(codes, start=1):
         exec(compile(code, f"README.md, python block {number}", "exec"), scope)
-    printed = capsys.readouterr().out
-    assert plt.get_fignums(), "the example draws a figure"
+        outputs.append(capsys.readouterr().out)
+        if ".plot()" in code:
+            assert plt.get_fignums(), f"block {number} draws a figure"
+        plt.close("all")
+    (printed,) = (text for text in outputs if "R2 on new rows:" in text)
     for name in ("Intercept", "age", "sex[T.male]", "loc: s(bmi)"):
         assert abs(number_after(printed, name) - number_after(shown, name)) < COEFFICIENT, name
     new, old = (number_after(text, "R2 on new rows:") for text in (printed, shown))
     assert abs(new - old) < R2
+
+
+def test_documentation_begins_with_the_same_lines():
+    front = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    for language in ("sh", "python"):
+        assert blocks(language, front) == blocks(language)[:1]
 
 
 def test_pictures_and_links_exist():

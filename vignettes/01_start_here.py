@@ -54,8 +54,7 @@ print(table.summary())
 #
 # `cnn(digit)` trains small networks, each on a part of the rows, and judges them on rows they did
 # not see. The deep term stays only if it helps there; the last table of the summary says whether
-# it did. By default there are fifteen networks; `n_repeats=1` makes it five, in a third of the
-# time.
+# it did. By default there are ten networks; `n_repeats=1` makes it five, in half the time.
 
 # %%
 model = ss.SemiStructuredRegressor(

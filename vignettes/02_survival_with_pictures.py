@@ -82,7 +82,7 @@ table.check_assumptions()
 # Networks are trained on mini-batches with the people at risk within the batch; what is reported
 # and predicted comes from the partial likelihood of everybody. Standard errors are Lin and Wei's
 # robust ones, because the model of the table alone is now known to leave something out. Three
-# folds and one network for each keep this page quick; the defaults train fifteen.
+# folds and one network for each keep this page quick; the defaults train ten.
 
 # %%
 joint = ss.CoxPH(

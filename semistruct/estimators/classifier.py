@@ -74,7 +74,8 @@ device, n_jobs, checkpoint, progress, random_state
         Sorted, or in the order of an ordered categorical or of the family's categories.
     family_ : Family
     params, bse, pvalues : Series
-        Parametric coefficients of the default estimand, indexed by (parameter, coefficient).
+        Parametric coefficients of the default estimand, their standard errors and p-values,
+        indexed by (parameter, coefficient).
     loglik_, loglik_null_ : float
         Log-likelihood of the table model and of constants.
     thresholds_ : Series

@@ -78,7 +78,8 @@ n_jobs, checkpoint, progress, random_state
     Attributes
     ----------
     params, bse, pvalues : Series
-        Log hazard ratios of the parametric terms, indexed by (parameter, coefficient).
+        Log hazard ratios of the parametric terms, their standard errors and p-values, indexed by
+        (parameter, coefficient).
     strata_ : MultiIndex or None
         Combinations of the columns of ``strata()`` that have a baseline.
     n_events_ : int

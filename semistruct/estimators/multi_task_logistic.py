@@ -55,7 +55,8 @@ cov_type, missing, device, n_jobs, progress, random_state
     intervals_ : TimeIntervals
     causes_ : tuple of int
     params, bse, pvalues : Series
-        Log odds ratios, indexed by (parameter, coefficient).
+        Log odds ratios, their standard errors and p-values, indexed by
+        (parameter, coefficient).
     reference_time_, loglik_, loglik_null_, edf_, smoothing_, history_, n_iter_, n_features_in_
         As in :class:`~semistruct.PAMM`.
 

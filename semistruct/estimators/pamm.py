@@ -61,7 +61,8 @@ device, n_jobs, checkpoint, progress, random_state
         ``intervals_.cuts`` are the cut points.
     causes_ : tuple of int
     params, bse, pvalues : Series
-        Log hazard ratios of the parametric terms, indexed by (parameter, coefficient).
+        Log hazard ratios of the parametric terms, their standard errors and p-values, indexed by
+        (parameter, coefficient).
     reference_time_ : float
         Median event time, at which :meth:`predict` compares.
     loglik_, loglik_null_, edf_, smoothing_, history_, n_iter_, n_features_in_

@@ -109,7 +109,8 @@ class SemiStructuredRegressor(RegressorMixin, SemiStructuredEstimator):
     Attributes
     ----------
     params, bse, pvalues : Series
-        Parametric coefficients of the default estimand, indexed by (parameter, coefficient).
+        Parametric coefficients of the default estimand, their standard errors and p-values,
+        indexed by (parameter, coefficient).
     loglik_, loglik_null_ : float
         Log-likelihood of the table model and of constants.
     edf_ : Series

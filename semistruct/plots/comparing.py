@@ -122,7 +122,7 @@ def plot_scores_of_models(
     _name_rows(ax, place, scores.columns)
     ax.locator_params(axis="x", nbins=5)
     subtitle = f"points are folds; squares their means, corrected {100 * level:g}% intervals"
-    describe(ax, f"{metric} on held-out rows", subtitle, metric, letters=44)
+    describe(ax, f"{metric} on held-out rows", subtitle, metric, letters=48)
     return ax
 
 

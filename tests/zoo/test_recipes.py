@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ import semistruct as ss
 from semistruct import zoo
 from tests._zoo import CASES, fitted
 
+VIGNETTE = Path(__file__).parents[2] / "vignettes" / "11_reproducing_the_literature.py"
 SINGLE = 1e-5  # relative, of networks in single precision
 BETTER_THAN_CHANCE = 0.55  # a concordance
 
@@ -30,6 +33,15 @@ def test_one_signature(name):
     assert parameters[0].kind is inspect.Parameter.VAR_POSITIONAL
     assert parameters[-1].kind is inspect.Parameter.VAR_KEYWORD
     assert "table" in {parameter.name for parameter in parameters}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_vignette_has_source_and_changes_of_every_recipe(name):
+    text = VIGNETTE.read_text(encoding="utf-8").replace("\n#   ", " ")
+    entry = next(
+        line for line in text.split("\n# - ") if line.startswith("`") and f"`{name}`" in line
+    )
+    assert "*Changed*: " in entry and re.search(r"\((19|20)\d\d\)", entry)
 
 
 @pytest.mark.parametrize("name", CASES)

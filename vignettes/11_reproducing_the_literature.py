@@ -33,7 +33,7 @@
 # | `you_crop_yield` | a network and a Gaussian process in space |
 # | `sirko_masks` | segmentation masks as columns |
 #
-# Every docstring says what is as published, what is changed, and why.
+# Sources, and what is changed, are at the [end](#sources-and-changes) of this page.
 
 # %%
 from __future__ import annotations
@@ -162,3 +162,50 @@ sirko.estimator_.effects()
 
 # %%
 print(ss.zoo.cross_ae("rna", "methylation", network={"latent_dim": 8}, modality_dropout=0.2))
+
+# %% [markdown]
+# ## Sources and changes
+#
+# Everywhere networks are trained on folds, so that the score of a row comes from networks that had
+# not seen it; a gate drops them where they do not help there; and effects of the table keep the
+# coefficients that they have without pictures. What else differs from the publication:
+#
+# - `deep_surv`: Katzman et al. (2018), BMC Medical Research Methodology 18, 24. A perceptron is the
+#   log hazard ratio. *Changed*: tied times by Efron; baseline hazards and survival curves; one
+#   default width instead of a random search.
+# - `deep_conv_surv`: Zhu, Yao & Huang (2016), IEEE BIBM, 544-547. The same of a picture. *Changed*:
+#   one picture for each subject instead of patches that all carry its follow-up.
+# - `wide_and_deep`: Cheng et al. (2016), Workshop on Deep Learning for Recommender Systems, 7-10. A
+#   logistic regression plus a perceptron. *Changed*: the wide part is maximum likelihood with
+#   standard errors, without an L1 penalty.
+# - `wide_and_deep_survival`: Pölsterl et al. (2020), ECML PKDD Workshops, 453-464. Clinical columns
+#   enter linearly, a shape by a network. *Changed*: a missing scan adds nothing instead of excluding
+#   the subject; any encoder in the place of a PointNet.
+# - `deep_corr_surv`: Yao, Zhu, Zhu & Huang (2017), MICCAI, 406-414. Networks of two views correlate,
+#   then predict. *Changed*: views may be missing or be more than two; a ridge on covariances; batches
+#   of eight rows for each latent feature.
+# - `concat_ae`, `cross_ae`: Tong, Mitchel, Chatlin & Wang (2020), BMC Medical Informatics and Decision
+#   Making 20, 225. Codes reconstruct their own modality, or the others too. *Changed*: errors are in
+#   units of each column's variation; missing modalities take no part.
+# - `cheerla_gevaert`: Cheerla & Gevaert (2019), Bioinformatics 35, i446-i454. Features of a patient
+#   are made similar, whole modalities are dropped in training. *Changed*: absence is a mask, never
+#   zeros.
+# - `multi_surv`: Vale-Silva & Rohr (2021), Scientific Reports 11, 13505; Gensheimer & Narasimhan
+#   (2019), PeerJ 7, e6257. *Changed*: one score for all intervals unless `by` says otherwise; 15
+#   intervals at quantiles of the event times instead of years.
+# - `deep_pamm`: Kopper et al. (2022), PAKDD, 249-261. *Changed*: a picture is read once for a subject
+#   instead of once for each interval; smoothing is chosen by the data.
+# - `semi_structured`: Rügamer, Kolb & Klein (2024), The American Statistician 78, 88-99. *Changed*:
+#   the orthogonalization is exact and the same for new rows, instead of within each mini-batch.
+# - `law_paige_russell`: Law, Paige & Russell (2019), ACM Transactions on Intelligent Systems and
+#   Technology 10, 54. *Changed*: attributes stay in the predictor under all three heads.
+# - `suel_ordinal`: Suel et al. (2019), Scientific Reports 9, 6229. *Changed*: ordered classes have a
+#   likelihood, the cumulative logit; pictures of a place are fused by their mean.
+# - `jean_transfer`: Jean et al. (2016), Science 353, 790-794. *Changed*: the proxy is a stage of
+#   training within each fold, and the network learns on afterwards.
+# - `you_crop_yield`: You et al. (2017), AAAI, 4559-4565. *Changed*: the Gaussian process is a term of
+#   the same likelihood, with its range and variance estimated, and has bands.
+# - `sirko_masks`: Sirko et al. (2021), arXiv:2107.12283. *Changed*: masks are an input; what is counted
+#   on them has coefficients with standard errors.
+#
+# The docstrings say more on each.
