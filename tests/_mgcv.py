@@ -137,6 +137,8 @@ def mgcv_report(
         "coef.se_freq": np.sqrt(np.diag(kind("frequentist"))),
         "sp": fit.smoothing,
         "full_sp": fit.smoothing,
+        "check.own_density_loglik": loglik,
+        "check.mgcv_loglik": loglik,
         "smooth_info": np.array([P, P - np.linalg.matrix_rank(fit.S_lam[:P, :P])]),
     }
     if has_smoothing_uncertainty(fit, problem):
@@ -265,7 +267,7 @@ def _allowed(
 ) -> tuple[float, float]:
     if key in ("pred_link", "pred_terms.fit"):
         return 0.0, tolerance["link"] * spread
-    if key == "pred_response":
+    if key == "pred_response" or key.startswith("natural."):
         return tolerance["link"] * spread, 0.0
     if key in ("coef.value", "parametric.estimate"):
         return 0.0, tolerance["coef"] * largest
@@ -281,7 +283,7 @@ def _allowed(
         return STATISTIC
     if key == "score":
         return tolerance["score"]
-    if key == "loglik":
+    if key == "loglik" or key.startswith("check."):
         return tolerance["loglik"]
     if key == "AIC":
         return 0.0, 2 * (tolerance["loglik"][1] + tolerance["edf"][1])

@@ -193,13 +193,22 @@ def saturated_loglik(likelihood: Likelihood, eta: np.ndarray) -> float:
     eta[:, 0] = start[0] + 0.5 * (eta[:, 0] - start[0])
     for _ in range(60):
         score = likelihood.score(eta)[:, 0]
-        w = likelihood.curvature(eta, "expected").w[:, 0, 0]  # type: ignore[attr-defined]
+        w = _first_curvature(likelihood, eta)
         # A row whose optimum is at infinity stays where its curvature has underflowed.
         step = np.nan_to_num(np.clip(score / np.maximum(w, 1e-300), -1e6, 1e6))
         if not (np.abs(step * score) > 1e-13 * likelihood.weight).any():
             break
         eta[:, 0] += _improving(likelihood, eta, step)
     return likelihood.loglik(eta)
+
+
+def _first_curvature(likelihood: Likelihood, eta: np.ndarray) -> np.ndarray:
+    """Curvature of each row in the first predictor; an expected one can be a long sum."""
+    observed = likelihood.curvature(eta, "observed").w[:, 0, 0]  # type: ignore[attr-defined]
+    if (observed > 0).all():
+        return observed
+    expected = likelihood.curvature(eta, "expected").w[:, 0, 0]  # type: ignore[attr-defined]
+    return np.where(observed > 0, observed, expected)
 
 
 def _improving(likelihood: Likelihood, eta: np.ndarray, step: np.ndarray) -> np.ndarray:

@@ -22,8 +22,8 @@ _STEP = 0.01
 # Curvature in log(lam) below which the criterion is flat, its coefficients those of lam = infinity.
 _FLAT = 1e-6
 # Precision of a vague normal prior on log(lam) in the term of the roots, which does not fade where
-# lam runs to infinity.
-_PRIOR = 0.1
+# lam runs to infinity: of likelihoods of one predictor and of others, as in mgcv.
+_PRIOR = {"one": 0.1, "several": 0.02}
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,8 @@ def smoothing_uncertainty(fit: StructuredFit, problem: StructuredProblem) -> Smo
     ``J = d beta / d rho`` and ``V = L L'``; the degrees of freedom are the diagonal of ``V_c H``,
     replaced by ``edf1`` where their sum would exceed it. A dispersion counts as one throughout.
     Directions in which the criterion is flat are left out of ``J V_rho J'``, where ``J`` vanishes
-    faster; in the last term a vague normal prior of precision 1/10 keeps ``V_rho`` finite.
+    faster; in the last term a vague normal prior keeps ``V_rho`` finite: of precision 1/10 for rows
+    with one predictor beside a dispersion, of 1/50 for several predictors and for Cox models.
 
     The last term depends on which root ``L`` is taken and on how much of ``H`` moves. Here, as in
     mgcv (whose standard errors and ``edf2`` these are to five digits), ``L = R^-1`` with the upper
@@ -125,7 +126,9 @@ def smoothing_uncertainty(fit: StructuredFit, problem: StructuredProblem) -> Smo
     steep = values > _FLAT
     V_rho[np.ix_(free, free)] = (vectors[:, steep] / values[steep]) @ vectors[:, steep].T
     V_moved = moves.T @ V_rho[np.ix_(free, free)] @ moves
-    vague = (vectors / (np.maximum(values, 0.0) + _PRIOR)) @ vectors.T
+    one = engine.likelihood.glm_like and problem.family.separable
+    prior = _PRIOR["one" if one else "several"]
+    vague = (vectors / (np.maximum(values, 0.0) + prior)) @ vectors.T
     roots = _root_moves(fit, engine.penalties, free)
     V = fit.V + V_moved + np.einsum("kpa,kl,lqa->pq", roots, vague, roots, optimize=True)
     edf2 = np.einsum("ij,ji->i", V, fit.H)

@@ -51,7 +51,8 @@ def test_normal_is_r_squared_also_beside_a_modelled_spread(table):
 
 
 def test_a_row_may_have_its_optimum_at_infinity(table):
-    hurdle = ss.SemiStructuredRegressor("x", "hurdle_poisson").fit(table, table["y"])
+    few = table.iloc[:60]
+    hurdle = ss.SemiStructuredRegressor("x", "hurdle_poisson").fit(few, few["y"])
     assert np.isfinite(hurdle.deviance().residual)
     assert 0 < hurdle.deviance().explained < 1
 

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import torch
 from _fits import fit_formula, make_problem, predict_link
+from _mgcv import ESTIMATED as REPORT_ESTIMATED
+from _mgcv import FIXED as REPORT_FIXED
+from _mgcv import compare, mgcv_report
 from _oracles import Oracle, load_oracle
 from scipy.optimize import minimize
 from torch import Tensor
@@ -27,7 +30,7 @@ from semistruct.families import (
     ZeroInflatedPoisson,
 )
 from semistruct.fitting.structured import StructuredFit, StructuredProblem, fit_structured
-from semistruct.inference.smooth_tests import smooth_table
+from semistruct.inference.deviance import model_deviance
 from semistruct.links import Identity, Link, Log
 
 pytestmark = pytest.mark.oracle
@@ -178,6 +181,13 @@ CASES: list[tuple[str, str, str, Family, dict[str, str]]] = [
 ]
 
 
+# What mgcv calls the response of two predictors.
+RESPONSES = {
+    RENT: lambda theta: torch.stack([theta[:, 0], theta[:, 1].log()], dim=-1),
+    "E01_gaulss_mcycle": lambda theta: torch.stack([theta[:, 0], 1 / theta[:, 1]], dim=-1),
+}
+
+
 @pytest.mark.parametrize(
     ("case", "key", "response", "family", "formulas"),
     CASES,
@@ -188,21 +198,77 @@ def test_fit_agrees_with_mgcv(case, key, response, family, formulas):
     expected = oracle.expected[key]
     problem, fit = fit_formula(formulas, oracle.data, oracle.data[response], family)
     assert fit.converged
-    tolerance = ESTIMATED if "sp" in expected else FIXED
-    check_predictors(problem, fit, oracle, expected, tolerance)
-    np.testing.assert_allclose(fit.edf_total, expected["edf_total"], atol=tolerance["edf"])
-    np.testing.assert_allclose(fit.edf1.sum(), expected["edf1_total"], atol=2 * tolerance["edf"])
-    np.testing.assert_allclose(fit.reml, expected["score"], atol=tolerance["score"])
-    np.testing.assert_allclose(fit.loglik, expected["loglik"], atol=LOGLIK)
-    if "sp" not in expected:
+    new = oracle.rows(expected["newdata"])
+    given = RESPONSES.get(case)
+    response = None if given is None else lambda eta: given(family.theta(eta))
+    report = mgcv_report(problem, fit, expected, new, response=response)
+    theta = family.theta(torch.from_numpy(report["pred_link"])).numpy()
+    for column, name in zip(theta.T, expected["natural"], strict=True):
+        report[f"natural.{name}"] = column
+    tier = REPORT_ESTIMATED if "sp" in expected else REPORT_FIXED
+    if case != BIOCHEMISTS:
+        check_null_deviance(problem, fit, expected)
+        compare(report, expected, tier, fit, apart={"null_deviance", "dev_expl"})
         return
-    smoothing = list(expected["sp"].values())
-    np.testing.assert_allclose(fit.smoothing, smoothing, rtol=ESTIMATED["smoothing"])
-    table, rows = smooth_table(fit, problem), expected["smooth"]
-    np.testing.assert_allclose(table["edf"], np.atleast_1d(rows["edf"]), atol=5e-3)
-    np.testing.assert_allclose(table["statistic"], np.atleast_1d(rows["statistic"]), rtol=5e-3)
-    # mgcv prints p-values below 2e-16 as zero.
-    np.testing.assert_allclose(table["p"], np.atleast_1d(rows["p"]), rtol=0.05, atol=2e-5)
+    check_hurdle(problem, fit, expected, report)
+    parts = {
+        "deviance",
+        "null_deviance",
+        "dev_expl",
+        "natural.p_positive",
+        "natural.lambda",
+        "pred_response_se",
+    }
+    compare(report, expected, tier, fit, apart=parts)
+
+
+def check_null_deviance(
+    problem: StructuredProblem, fit: StructuredFit, expected: dict[str, Any]
+) -> None:
+    """mgcv's constant is the plain mean of the response, ours the best at the other parameters."""
+    found = model_deviance(fit, problem)
+    eta = fit.eta.copy()
+    eta[:, 0] = problem.family.links[0].forward(torch.tensor(problem.y.mean()))
+    worse = problem.bind().loglik(eta)
+    null = found.residual + 2 * (fit.loglik - worse)
+    assert found.null <= null * (1 + 1e-9)
+    np.testing.assert_allclose(null, expected["null_deviance"], rtol=1e-5)
+    np.testing.assert_allclose(1 - found.residual / null, expected["dev_expl"], atol=1e-5)
+
+
+def check_hurdle(
+    problem: StructuredProblem,
+    fit: StructuredFit,
+    expected: dict[str, Any],
+    report: dict[str, Any],
+) -> None:
+    """mgcv's saturated model knows which counts are zero as well; ours has the presence as fitted.
+
+    Its standard errors of the mean are not those of its predictors: the delta method at its own
+    predictors and their standard errors gives ours.
+    """
+    p = -np.expm1(-np.exp(fit.eta[:, 1]))
+    presence = np.where(problem.y > 0, np.log(p), np.log1p(-p)).sum()
+    residual = report["deviance"] - 2 * presence
+    null = residual + 2 * (fit.loglik - fit.loglik_null)
+    found = residual, null, 1 - residual / null
+    theirs = [expected[key] for key in ("deviance", "null_deviance", "dev_expl")]
+    np.testing.assert_allclose(found, theirs, rtol=2e-5)
+
+    lam, p = np.exp(report["pred_link"][:, 0]), -np.expm1(-np.exp(report["pred_link"][:, 1]))
+    at = REPORT_ESTIMATED["link"]
+    np.testing.assert_allclose(lam, expected["natural"]["lambda"], rtol=at)
+    np.testing.assert_allclose(p, expected["natural"]["p_positive"], rtol=at)
+
+    def mean(eta: np.ndarray) -> np.ndarray:
+        rate = np.exp(eta[:, 0])
+        return np.expm1(-np.exp(eta[:, 1])) * rate / np.expm1(-rate)
+
+    eta, se = np.array(expected["pred_link"]), np.array(expected["pred_link_se"])
+    moves = [mean(eta + h) - mean(eta - h) for h in 1e-5 * np.eye(2)]
+    by_hand = np.hypot(*np.array(moves) / 2e-5 * se.T)
+    np.testing.assert_allclose(report["pred_response_se"][:, 0], by_hand, rtol=5e-3)
+    assert np.abs(np.array(expected["pred_response_se"]) / by_hand - 1).max() > 0.02
 
 
 def test_normal_at_given_smoothing_parameters():
@@ -387,6 +453,12 @@ class Held(SeparableFamily):
         return self.family.quantile(self._whole(eta), q)
 
 
+# Standard errors and degrees of freedom that count the second parameter as estimated.
+COUNTED = {
+    "smooth": {"pred_link_se_unconditional"},
+    "parametric": {"coef.se_unconditional", "pred_link_se_unconditional"},
+    "nb_re": {"edf2_total", "loglik_df", "AIC"},
+}
 OUTSIDE = [
     (BOSTON, "smooth", "p", Beta(), "s(rm, k=10) + s(dis, k=10) + age + chas", 1, 0.5),
     (BOSTON, "parametric", "p", Beta(), "rm + age + dis", 1, 0.5),
@@ -432,7 +504,14 @@ def test_precision_outside_of_the_predictors(case, key, response, family, formul
     problem, fit = fit_at(theta)
     tolerance = ESTIMATED if "sp" in expected else FIXED
     check_predictors(problem, fit, oracle, expected, tolerance)
-    np.testing.assert_allclose(fit.edf_total, expected["edf_total"], atol=tolerance["edf"])
+    report = mgcv_report(problem, fit, expected, oracle.rows(expected["newdata"]))
+    # mgcv counts its second parameter, and the uncertainty of it.
+    report["loglik_df"] += 1
+    report["AIC"] += 2
+    check_null_deviance(problem, fit, expected)
+    apart = {"score", "theta", "phi", "vcomp", "null_deviance", "dev_expl", *COUNTED.get(key, ())}
+    tier = REPORT_ESTIMATED if "sp" in expected else REPORT_FIXED
+    compare(report, expected, tier, fit, apart=apart)
     np.testing.assert_allclose(fit.reml, expected["score"], atol=1e-3)
     step = 0.05
     lower, upper = (fit_at(theta * math.exp(side))[1].reml for side in (-step, step))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from _oracles import load_oracle
 
 from semistruct.terms.smooths import re, s, te, ti
-from tests._oracles import load_oracle
 
 pytestmark = pytest.mark.oracle
 
