@@ -27,11 +27,13 @@ LUNG_GAM = "B01_coxphgam_lung"
 PBC_GAM = "B02_coxphgam_pbc"
 
 LUNG_TERMS = "age + sex + `ph.ecog` + `ph.karno` + `wt.loss`"
+VETERAN_TERMS = "trt + celltype + karno + diagtime + age + prior"
 COLON_TERMS = "rx + sex + obstruct + adhere + nodes"
 CGD_TERMS = "treat + sex + age + inherit + steroids + propylac"
 
 # Coefficients and curves to what R prints (15 digits, its iterations stop at 1e-11 or so).
 TIGHT = {"rtol": 1e-7, "atol": 1e-10}
+TESTS = {"rtol": 1e-5, "atol": 0.0}
 
 
 def response(data: pd.DataFrame, case: str) -> ss.Surv:
@@ -53,6 +55,8 @@ COEFFICIENTS = [
     (LUNG, "efron", LUNG_TERMS, {}),
     (LUNG, "breslow", LUNG_TERMS, {"ties": "breslow"}),
     (LUNG, "robust", LUNG_TERMS, {"cov_type": "sandwich"}),
+    (VETERAN, "efron", VETERAN_TERMS, {}),
+    (VETERAN, "breslow", VETERAN_TERMS, {"ties": "breslow"}),
     (VETERAN, "stratified_breslow", "trt + karno + strata(celltype)", {"ties": "breslow"}),
     (
         COLON,
@@ -75,6 +79,13 @@ COEFFICIENTS = [
     (CGD, "efron", f"{CGD_TERMS} + cluster(id)", {}),
     (CGD, "breslow", f"{CGD_TERMS} + cluster(id)", {"ties": "breslow"}),
     (HEART, "efron_interaction", "(age + surgery) * transplant + year", {}),
+    (HEART, "breslow", "age + year + surgery + transplant", {"ties": "breslow"}),
+    (
+        COLON,
+        "breslow_weighted",
+        f"{COLON_TERMS} + strata(differ) + offset(off)",
+        {"weights": "w", "ties": "breslow"},
+    ),
 ]
 
 
@@ -98,12 +109,31 @@ def test_coefficients_and_standard_errors(case, block, formula, options):
     assert_allclose(model.bse[at], list(se.values()), **TIGHT)
     assert_allclose(model.loglik_, expected["loglik_final"], rtol=1e-11)
     assert_allclose(model.loglik_null_, expected["loglik_null"], rtol=1e-11)
+    assert_allclose(model.pvalues[at], list(expected["p_value"].values()), **TESTS)
+    assert model.aic_ == pytest.approx(expected["AIC"], rel=1e-10)
+    gain, df = 2 * (model.loglik_ - model.loglik_null_), len(at)
+    naive = model.cov_params("model").loc[at, at]
+    wald = model.params[at] @ np.linalg.solve(model.cov_params().loc[at, at], model.params[at])
+    for found, test in ((gain, "lr_test"), (wald, "wald_test")):
+        theirs = expected[test]
+        # R prints the statistic of Wald's test to two decimals.
+        digits = 5.1e-3 if test == "wald_test" else 0.0
+        assert_allclose([found, df], [theirs["stat"], theirs["df"]], rtol=1e-5, atol=digits)
+        assert_allclose(stats.chi2.logsf(found, df), np.log(theirs["p"]), rtol=1e-5, atol=digits)
+    assert_allclose(naive, np.array(expected["vcov"]), rtol=1e-6, atol=1e-12)
+    if "robust_vcov" in expected:
+        assert_allclose(
+            model.cov_params().loc[at, at], expected["robust_vcov"], rtol=1e-6, atol=1e-12
+        )
+    assert expected["n"] == len(oracle.data)
+    y = response(oracle.data, case)
+    assert expected["nevent"] == np.asarray(y.event).sum()
 
 
 CURVES = [
     (LUNG, "survfit_efron", LUNG_TERMS, {}),
     (LUNG, "survfit_breslow", LUNG_TERMS, {"ties": "breslow"}),
-    (VETERAN, "survfit_efron", "trt + celltype + karno + diagtime + age + prior", {}),
+    (VETERAN, "survfit_efron", VETERAN_TERMS, {}),
     (HEART, "survfit", "age + year + surgery + transplant", {"ties": "breslow"}),
     (CGD, "survfit_efron_robust", f"{CGD_TERMS} + cluster(id)", {}),
 ]
@@ -248,7 +278,7 @@ def test_survival_along_a_path_of_columns():
 
 SCHOENFELD = [
     (LUNG, "zph", LUNG_TERMS, {}),
-    (VETERAN, "zph", "trt + celltype + karno + diagtime + age + prior", {}),
+    (VETERAN, "zph", VETERAN_TERMS, {}),
     (VETERAN, "zph_stratified", "trt + karno + strata(celltype)", {"ties": "breslow"}),
     (COLON, "zph", f"{COLON_TERMS} + strata(differ) + offset(off)", {"weights": "w"}),
     (CGD, "zph", f"{CGD_TERMS} + cluster(id)", {}),
