@@ -150,25 +150,14 @@ def cross_fit(
     courses, mirrored = _train(problem, solver, tasks, fold, n_jobs, progress)
     chosen = choose_epochs(problem, courses, [rows for _, rows in splits], fold)
     members = tuple(course.member(chosen.final) for own in courses for course in own)
+    unit_scores, masked = _unseen_scores(problem, courses, splits, fold, chosen, patterns)
     scores = np.zeros((len(fold), len(problem.blueprint.slots)))
+    for _, rows in splits:
+        units = problem.units(rows)
+        scores[rows] = problem.spread(unit_scores[units], units, rows)
     if len(splits) == 1:
         seen = np.flatnonzero(fold < 0)
         scores[seen] = np.mean([problem.scores(member.net, seen) for member in members], axis=0)
-    n_units = len(next(iter(problem.modalities.values())))
-    unit_scores = np.full((n_units, scores.shape[1]), np.nan)
-    masked = {pattern: unit_scores.copy() for pattern in patterns}
-    for own, (_, rows) in zip(courses, splits, strict=True):
-        scores[rows] = _unseen_scores(problem, own, rows, fold[rows], chosen)
-        for number in np.unique(fold[rows]):
-            units = problem.units(rows[fold[rows] == number])
-            epoch = chosen.of_part[number]
-            place = np.searchsorted(problem.units(rows), units)
-            at = [course.centred(course.round_of(epoch))[place] for course in own]
-            unit_scores[units] = np.mean(at, axis=0, dtype=float)
-            for pattern, found in masked.items():
-                without = problem.blueprint.without(problem.modalities, pattern)
-                nets = [course.member(epoch).net for course in own]
-                found[units] = np.mean([predict_scores(n, without, units) for n in nets], axis=0)
     history = pd.concat(
         [member.history.assign(member=number) for number, member in enumerate(members)],
         ignore_index=True,
@@ -202,18 +191,36 @@ def _split(
 
 def _unseen_scores(
     problem: DeepProblem,
-    courses: Sequence[Course],
-    rows: np.ndarray,
-    part: np.ndarray,
+    courses: Sequence[Sequence[Course]],
+    splits: Sequence[tuple[np.ndarray, np.ndarray]],
+    fold: np.ndarray,
     chosen: ChosenEpochs,
-) -> np.ndarray:
-    """Mean scores ``(m, T)`` of held-out rows, each part at the epoch the others chose."""
-    found = np.zeros((len(rows), len(problem.blueprint.slots)))
-    for number in np.unique(part):
-        at = [course.centred(course.round_of(chosen.of_part[number])) for course in courses]
-        mean = problem.spread(np.mean(at, axis=0, dtype=float), problem.units(rows), rows)
-        found[part == number] = mean[part == number]
-    return found
+    patterns: Sequence[tuple[str, ...]],
+) -> tuple[np.ndarray, dict[tuple[str, ...], np.ndarray]]:
+    """Mean scores ``(u, T)`` of held-out units, each part at the epoch the others chose.
+
+    The second: the same without the columns of every pattern. NaN of units in training only.
+    """
+    n_units = len(next(iter(problem.modalities.values())))
+    scores = np.full((n_units, len(problem.blueprint.slots)), np.nan)
+    masked = {pattern: scores.copy() for pattern in patterns}
+    lacking = {
+        pattern: problem.blueprint.without(problem.modalities, pattern) for pattern in patterns
+    }
+    for own, (_, rows) in zip(courses, splits, strict=True):
+        held_out = problem.units(rows)
+        for number in np.unique(fold[rows]):
+            units = problem.units(rows[fold[rows] == number])
+            epoch = chosen.of_part[number]
+            place = np.searchsorted(held_out, units)
+            at = [course.centred(course.round_of(epoch))[place] for course in own]
+            scores[units] = np.mean(at, axis=0, dtype=float)
+            if patterns:
+                nets = [course.member(epoch).net for course in own]
+            for pattern, without in lacking.items():
+                each = [predict_scores(net, without, units) for net in nets]
+                masked[pattern][units] = np.mean(each, axis=0)
+    return scores, masked
 
 
 def _train(

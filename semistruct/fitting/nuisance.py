@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import numpy as np
 from torch import Tensor
@@ -12,6 +13,7 @@ from semistruct.blueprint import row_weights
 from semistruct.design import Design
 from semistruct.families import Objective
 from semistruct.families.base import BoundObjective, Curvature, CurvatureKind, RowCurvature
+from semistruct.families.cox import BoundCox
 from semistruct.fitting.augmented import with_columns
 from semistruct.fitting.crossfit import CrossFit, cross_fit
 from semistruct.fitting.members import DeepProblem, MemberSolver
@@ -19,10 +21,20 @@ from semistruct.fitting.model import ModelFit
 from semistruct.fitting.shared_pictures import share_pictures
 from semistruct.fitting.structured import StructuredFit, StructuredProblem, fit_structured
 from semistruct.links import LINKS, Link
+from semistruct.losses import cox_schoenfeld_residuals, cox_score_residuals
 from semistruct.terms import DenseBlock, DesignBlock, IndexedBlock, StackedBlock
 from semistruct.terms.blocks import FactoredBlock
 
-__all__ = ["LearnedColumns", "SquaredErrors", "deep_problem_of", "learn_columns", "repeat_scores"]
+__all__ = [
+    "LearnedColumns",
+    "SquaredErrors",
+    "columns_and_weights",
+    "deep_problem_of",
+    "learn_columns",
+    "repeat_scores",
+]
+
+_LEAST_NOISE = 0.01  # share of a column's variance that pictures leave
 
 
 @dataclass(frozen=True)
@@ -87,10 +99,13 @@ class LearnedColumns:
     r2 : (q,) array
         Share of each column's variance about the other nuisances that the mean out-of-fold score
         explains.
+    residuals : (n, q) array
+        What the mean score and the other nuisances leave of each column, in its own units.
     """
 
     scores: np.ndarray = field(repr=False)
     r2: np.ndarray
+    residuals: np.ndarray = field(repr=False)
 
 
 def deep_problem_of(fit: ModelFit) -> DeepProblem:
@@ -135,6 +150,7 @@ def learn_columns(
     solver: MemberSolver,
     *,
     fold: np.ndarray,
+    cluster: np.ndarray | None,
     n_repeats: int,
     random_state: np.random.SeedSequence,
     n_jobs: int | None = None,
@@ -164,45 +180,72 @@ def learn_columns(
         As in :func:`~semistruct.fitting.crossfit.cross_fit`.
     fold : (n,) int array
         The folds of the model.
+    cluster : (n,) array or None
+        Rows that are not independent. The weights are scaled to sum to the effective number of
+        clusters, so that the interval rows of one subject do not count as so many subjects where
+        the data choose a penalty.
     """
-    used = np.flatnonzero(weight > 0)
-    level = weight * (len(used) / weight.sum())
-    squares = _squares_problem(
-        problem.structured, k, response, level, base, len(used) / weight.sum()
-    )
-    start = fit_structured(squares)
+    ratio = _effective_number(weight, cluster) / weight.sum()
+    mean = np.average(response, axis=0, weights=weight)
+    noise = np.sqrt(np.average((response - mean) ** 2, axis=0, weights=weight))
+    noise[noise == 0] = 1.0
+    # Where the data choose a ridge penalty they must know the errors' variance: once it is at most
+    # that of the column, then what the first prediction leaves of it.
+    for _ in range(1 + problem.blueprint.is_linear):
+        squares = _squares_problem(
+            problem.structured, k, (response - mean) / noise, weight * ratio, base, ratio
+        )
+        nuisance = _nuisance_problem(problem, squares, k)
+        crossfit = cross_fit(
+            nuisance,
+            solver,
+            fold,
+            n_folds=int(fold.max()) + 1,
+            n_repeats=n_repeats,
+            random_state=random_state,
+            n_jobs=n_jobs,
+            progress=progress,
+            fold=np.where(weight > 0, fold, -1),
+        )
+        repeats = [repeat_scores(nuisance, crossfit, repeat) for repeat in range(n_repeats)]
+        left, r2 = _unexplained(squares, nuisance.start, np.mean(repeats, axis=0))
+        residuals = left * noise
+        noise = noise * np.sqrt(np.clip(1 - r2, _LEAST_NOISE, 1.0))
+    return LearnedColumns(np.stack(repeats), r2, residuals)
+
+
+def _nuisance_problem(problem: DeepProblem, squares: StructuredProblem, k: int) -> DeepProblem:
+    """Networks of predictor ``k`` once more for each of the columns to learn."""
     blueprint = problem.blueprint
-    slots = [slot for slot in blueprint.slots if slot.param == k]
-    networks = sorted({slot.network for slot in slots})
+    q = len(squares.designs)
+    own = [t for t, slot in enumerate(blueprint.slots) if slot.param == k]
+    networks = sorted({blueprint.slots[t].network for t in own})
     copies = tuple(
         replace(slot, param=j, network=networks.index(slot.network))
-        for j in range(len(columns))
-        for slot in slots
+        for j in range(q)
+        for slot in (blueprint.slots[t] for t in own)
     )
-    own = [t for t, slot in enumerate(blueprint.slots) if slot.param == k]
     weights = problem.row_weights
-    nuisance = DeepProblem(
+    return DeepProblem(
         squares,
-        start,
+        fit_structured(squares),
         replace(blueprint, plans=tuple(blueprint.plans[i] for i in networks), slots=copies),
         problem.modalities,
         np.ones(len(copies)),
         problem.unit,
-        None if weights is None else np.tile(weights[:, own], len(columns)),
+        None if weights is None else np.tile(weights[:, own], q),
     )
-    crossfit = cross_fit(
-        nuisance,
-        solver,
-        fold,
-        n_folds=int(fold.max()) + 1,
-        n_repeats=n_repeats,
-        random_state=random_state,
-        n_jobs=n_jobs,
-        progress=progress,
-        fold=np.where(weight > 0, fold, -1),
-    )
-    repeats = [repeat_scores(nuisance, crossfit, repeat) for repeat in range(n_repeats)]
-    return LearnedColumns(np.stack(repeats), _explained(squares, start, np.mean(repeats, axis=0)))
+
+
+def _effective_number(weight: np.ndarray, cluster: np.ndarray | None) -> float:
+    """Number of equally weighted independent rows that say as much about a mean.
+
+    Kish, L. (1965). Survey sampling. Wiley, section 11.7.
+    """
+    if cluster is not None:
+        _, codes = np.unique(cluster, return_inverse=True)
+        weight = np.bincount(codes, weights=weight)
+    return float(weight.sum() ** 2 / (weight**2).sum())
 
 
 def _squares_problem(
@@ -213,7 +256,7 @@ def _squares_problem(
     base: StructuredFit,
     ratio: float,
 ) -> StructuredProblem:
-    """Standardised columns on the constant and the curves of predictor ``k``."""
+    """Columns ``(n, q)`` on the constant and the curves of predictor ``k``."""
     design = problem.designs[k]
     kept = np.flatnonzero(design.kinds != "parametric")
     place = 1 + np.cumsum(design.kinds != "parametric") - 1
@@ -229,8 +272,6 @@ def _squares_problem(
         for j, penalty in enumerate(design.penalties)
     )
     q = response.shape[1]
-    mean = np.average(response, axis=0, weights=weight)
-    sd = np.sqrt(np.average((response - mean) ** 2, axis=0, weights=weight))
     own = Design(
         bases=(),
         slices={"Intercept": slice(0, 1)},
@@ -243,7 +284,7 @@ def _squares_problem(
     block = StackedBlock((constant, *_pieces(problem.blocks[k], kept)))
     return StructuredProblem(
         family=SquaredErrors(q),
-        y=(response - mean) / np.where(sd > 0, sd, 1.0),
+        y=response,
         designs=(own,) * q,
         blocks=(block,) * q,
         offset=np.zeros((n, q)),
@@ -266,8 +307,13 @@ def _pieces(block: DesignBlock, kept: np.ndarray) -> list[FactoredBlock]:
     return found
 
 
-def _explained(problem: StructuredProblem, start: StructuredFit, scores: np.ndarray) -> np.ndarray:
-    """Weighted share ``(q,)`` of the residual variance that the scores explain out of fold."""
+def _unexplained(
+    problem: StructuredProblem, start: StructuredFit, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What scores leave of the columns ``(n, q)``; their share ``(q,)`` of what was left before.
+
+    The shares are weighted, of the variance about the start.
+    """
     q = problem.y.shape[1]
     per_column = scores.shape[1] // q
     varying = [
@@ -280,4 +326,36 @@ def _explained(problem: StructuredProblem, start: StructuredFit, scores: np.ndar
     w = problem.sample_weight[:, None]
     before = (w * (problem.y - start.eta) ** 2).sum(axis=0)
     after = (w * (problem.y - fit.eta) ** 2).sum(axis=0)
-    return 1 - after / np.where(before > 0, before, 1.0)
+    return problem.y - fit.eta, 1 - after / np.where(before > 0, before, 1.0)
+
+
+def columns_and_weights(
+    problem: StructuredProblem, base: StructuredFit, k: int, columns: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the networks are to predict ``(n, q)``, and the information of every row ``(n,)``."""
+    block = problem.blocks[k]
+    selection = np.zeros((block.shape[1], len(columns)))
+    selection[columns, np.arange(len(columns))] = 1.0
+    X = block.matvec(selection)
+    bound = problem.bind()
+    if isinstance(bound, BoundCox):
+        return _time_averages(bound, base.eta, X)
+    curvature = cast(RowCurvature, bound.curvature(base.eta, "expected"))
+    return X, np.maximum(curvature.w[:, k, k], 0.0)
+
+
+def _time_averages(
+    bound: BoundCox, eta: np.ndarray, X: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Columns minus their means among those at risk, averaged over each row's expected events."""
+    options: dict[str, Any] = {"weights": bound.weight, "ties": bound.ties}
+    residuals = cox_score_residuals(eta[:, 0], X, bound.risk_sets, weighted=False, **options)
+    events = cox_schoenfeld_residuals(eta[:, 0], X, bound.risk_sets, **options)
+    total = -residuals.numpy()
+    total[events.rows] += events.residuals
+    information = bound.hessian(eta).diagonal.numpy()
+    case = np.ones(len(X)) if bound.weight is None else bound.weight
+    expected = np.divide(information, case, out=np.zeros(len(X)), where=case > 0)
+    usable = expected > 0
+    response = np.divide(total, expected[:, None], out=np.zeros_like(X), where=usable[:, None])
+    return response, np.where(usable, information, 0.0)

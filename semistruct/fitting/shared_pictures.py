@@ -11,7 +11,7 @@ import pandas as pd
 
 from semistruct.fitting.members import DeepProblem
 
-__all__ = ["share_pictures"]
+__all__ = ["is_shared", "means_of_others", "share_pictures"]
 
 _WORTH_IT = 0.8  # distinct pictures per row that reads one, at most
 
@@ -50,3 +50,33 @@ def share_pictures(problem: DeepProblem, keys: Sequence[Any]) -> DeepProblem:
     if len(first) > _WORTH_IT * len(np.unique(rows)):
         return problem
     return replace(problem, unit=first[of_row.reshape(-1)][rows])
+
+
+def is_shared(unit: np.ndarray, cluster: np.ndarray | None) -> bool:
+    """Whether independent rows read the same pictures."""
+    rows = np.arange(len(unit)) if cluster is None else cluster
+    pairs = pd.DataFrame({"unit": unit, "cluster": rows}).drop_duplicates()
+    return bool(pairs["unit"].duplicated().any())
+
+
+def means_of_others(
+    unit: np.ndarray, cluster: np.ndarray | None, weighted: np.ndarray, weight: np.ndarray
+) -> np.ndarray:
+    """Weighted means ``(n, q)`` over the other clusters of rows that read the same unit.
+
+    They are shrunken to zero as by one more cluster of average weight.
+
+    Parameters
+    ----------
+    unit, cluster : (n,) arrays
+    weighted : (n, q) array
+        Weight times value.
+    weight : (n,) array
+    """
+    rows = np.arange(len(unit)) if cluster is None else cluster
+    table = pd.DataFrame(np.column_stack([weighted, weight]))
+    together = table.groupby(unit).transform("sum").to_numpy()
+    own = table.groupby([unit, rows]).transform("sum").to_numpy()
+    sums = together - own
+    typical = weight.sum() / len(np.unique(rows))
+    return sums[:, :-1] / (sums[:, -1:].clip(min=0.0) + typical)

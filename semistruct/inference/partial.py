@@ -5,24 +5,26 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from semistruct.exceptions import DataWarning, SpecificationError, UnsupportedCombinationError
-from semistruct.families.base import RowCurvature
-from semistruct.families.cox import BoundCox
 from semistruct.fitting.augmented import fix_smoothing, with_columns
 from semistruct.fitting.gradient import GradientSolver
 from semistruct.fitting.members import DeepProblem, MemberSolver, TrainingOptions
 from semistruct.fitting.model import ModelFit
-from semistruct.fitting.nuisance import deep_problem_of, learn_columns, repeat_scores
+from semistruct.fitting.nuisance import (
+    columns_and_weights,
+    deep_problem_of,
+    learn_columns,
+    repeat_scores,
+)
 from semistruct.fitting.ridge import RidgeSolver
+from semistruct.fitting.shared_pictures import is_shared, means_of_others
 from semistruct.fitting.structured import StructuredFit, StructuredProblem, fit_structured
 from semistruct.inference.covariance import CovarianceKind, covariance
 from semistruct.inference.wald import wald_table
-from semistruct.losses import cox_schoenfeld_residuals, cox_score_residuals
 from semistruct.terms import s
 
 __all__ = ["PartialFit", "orthogonal_fit", "partial_effects", "partial_fit"]
@@ -85,7 +87,7 @@ def partial_effects(
     training : TrainingOptions
         Of the networks that learn what the pictures say about the columns.
     n_repeats : int
-        Such networks per fold; two or more are trained.
+        Such networks per fold; two or more are trained, but one of what is solved exactly.
     random_state, n_jobs, progress
         As in :func:`~semistruct.fitting.crossfit.cross_fit`.
 
@@ -127,7 +129,7 @@ def partial_effects(
         if blueprint.is_linear
         else GradientSolver(replace(training, full_cohort=False, sampler=None)),
         cluster=fit.unit if fit.cluster is None else fit.cluster,
-        n_repeats=max(2, n_repeats),
+        n_repeats=1 if blueprint.is_linear else max(2, n_repeats),
         random_state=random_state,
         n_jobs=n_jobs,
         progress=progress,
@@ -182,6 +184,10 @@ def partial_fit(
     the part of the least favourable direction that depends on time, and the networks learn ``X``
     minus its mean among those at risk, weighted by the expected number of events.
 
+    Where several subjects have the same picture, the networks must not have seen it, but the row's
+    own errors are independent of those of the *other* subjects: shrunken means of what the fit and
+    the networks leave of them stand beside the scores, and correct pictures that were misread.
+
     Nominal coverage is not promised: the score is orthogonal, but the networks may not have found
     what confounds.
 
@@ -202,11 +208,12 @@ def partial_fit(
     whole = [_columns_of(problem, scores, k) for k in range(len(structured.designs))]
     base = orthogonal_fit(structured, problem.start, whole)[0]
     r2 = [np.full(design.p, np.nan) for design in structured.designs]
+    residuals: list[tuple[int, np.ndarray, np.ndarray]] = []
     for k, seed in zip(params, random_state.spawn(len(params)), strict=True):
         columns = _targets(structured, k)
         if not len(columns):
             continue
-        response, weight = _columns_and_weights(structured, base, k, columns)
+        response, weight = columns_and_weights(structured, base, k, columns)
         learned = learn_columns(
             problem,
             k,
@@ -216,15 +223,26 @@ def partial_fit(
             base,
             solver,
             fold=fold,
+            cluster=cluster,
             n_repeats=n_repeats,
             random_state=seed,
             n_jobs=n_jobs,
             progress=progress,
         )
         r2[k][columns] = learned.r2
+        residuals.append((k, learned.residuals, weight))
         whole[k] = np.hstack([whole[k], learned.scores.mean(axis=0)])
         for r in range(R):
             nuisance[r][k] = np.hstack([nuisance[r][k], learned.scores[r % n_repeats]])
+    if problem.unit is not None and is_shared(problem.unit, cluster):
+        eta = orthogonal_fit(structured, problem.start, whole)[0].eta
+        score = structured.bind().score(eta)
+        for k, left, weight in residuals:
+            weighted = np.column_stack([score[:, k], weight[:, None] * left])
+            others = means_of_others(problem.unit, cluster, weighted, weight)
+            whole[k] = np.hstack([whole[k], others])
+            for own in nuisance:
+                own[k] = np.hstack([own[k], others])
     fitted, extended = orthogonal_fit(structured, problem.start, whole)
     at, index = _reported(structured, fitted, params)
     if not len(at):
@@ -353,35 +371,3 @@ def _reported(
             names.append((param, problem.designs[k].names[j]))
     index = pd.MultiIndex.from_tuples(names, names=["parameter", "coefficient"])
     return np.array(found, dtype=int), index
-
-
-def _columns_and_weights(
-    problem: StructuredProblem, base: StructuredFit, k: int, columns: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """What the networks are to predict ``(n, q)``, and the information of every row ``(n,)``."""
-    block = problem.blocks[k]
-    selection = np.zeros((block.shape[1], len(columns)))
-    selection[columns, np.arange(len(columns))] = 1.0
-    X = block.matvec(selection)
-    bound = problem.bind()
-    if isinstance(bound, BoundCox):
-        return _time_averages(bound, base.eta, X)
-    curvature = cast(RowCurvature, bound.curvature(base.eta, "expected"))
-    return X, np.maximum(curvature.w[:, k, k], 0.0)
-
-
-def _time_averages(
-    bound: BoundCox, eta: np.ndarray, X: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Columns minus their means among those at risk, averaged over each row's expected events."""
-    options: dict[str, Any] = {"weights": bound.weight, "ties": bound.ties}
-    residuals = cox_score_residuals(eta[:, 0], X, bound.risk_sets, weighted=False, **options)
-    events = cox_schoenfeld_residuals(eta[:, 0], X, bound.risk_sets, **options)
-    total = -residuals.numpy()
-    total[events.rows] += events.residuals
-    information = bound.hessian(eta).diagonal.numpy()
-    case = np.ones(len(X)) if bound.weight is None else bound.weight
-    expected = np.divide(information, case, out=np.zeros(len(X)), where=case > 0)
-    usable = expected > 0
-    response = np.divide(total, expected[:, None], out=np.zeros_like(X), where=usable[:, None])
-    return response, np.where(usable, information, 0.0)

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 import semistruct as ss
 from semistruct.encoders.cnn import CNNEncoder
-from semistruct.fitting.shared_pictures import share_pictures
+from semistruct.fitting.shared_pictures import means_of_others, share_pictures
 from semistruct.terms import cnn
 from tests._deep import make_deep_problem, picture_table
 
@@ -101,3 +102,21 @@ def test_batches_of_risk_sets_stay_as_they_are(frame):
     # Training, and a look at the held-out half before and after it, for both folds.
     assert cox == N + 2 * N
     assert sum(seen) == DISTINCT + 2 * DISTINCT
+
+
+def test_means_of_others_with_the_same_picture():
+    unit = np.array([0, 0, 0, 1, 1, 2])
+    cluster = np.array([5, 5, 6, 7, 8, 9])
+    weight = np.array([1.0, 1.0, 2.0, 3.0, 1.0, 4.0])
+    value = np.array([4.0, 2.0, 1.0, 2.0, 5.0, 7.0])
+    found = means_of_others(unit, cluster, (weight * value)[:, None], weight)[:, 0]
+    typical = 12.0 / 5
+    expected = [
+        2.0 / (2 + typical),
+        2.0 / (2 + typical),
+        6.0 / (2 + typical),
+        5.0 / (1 + typical),
+        6.0 / (3 + typical),
+        0.0,
+    ]
+    assert_allclose(found, expected)

@@ -132,6 +132,57 @@ def test_pictures_that_many_rows_share():
     assert model.effects("partial").equals(partial)  # trained once
 
 
+def test_intervals_of_a_subject_are_no_further_subjects():
+    """Cutting follow-up finer says nothing new about x, so its prediction stays as smooth."""
+    rng = np.random.default_rng(5)
+    n, p = 300, 80
+    features = rng.normal(size=(n, p))
+    frame = pd.DataFrame(
+        {
+            "x": 0.7 * features[:, 0] + rng.normal(size=n),
+            "u": ss.TensorArray(features.astype(np.float32)),
+        }
+    )
+    time = rng.exponential(np.exp(-0.5 * frame["x"]))
+    y = ss.Surv(np.minimum(time, 2.0), time < 2.0)
+    r2 = [
+        ss.PAMM("x + own(u)", cuts=cuts, encoders={"own": frozen(p)}, **OPTIONS)
+        .fit(frame, y)
+        .effects("partial")
+        .loc[("hazard", "x"), "r2"]
+        for cuts in (2, 60)
+    ]
+    assert r2[0] > 0.05
+    assert_allclose(r2[1], r2[0], atol=0.03)
+
+
+def test_others_with_the_picture_correct_what_was_misread():
+    """Pictures that say nothing the networks can read, of what differs between them."""
+    rng = np.random.default_rng(4)
+    distinct, each = 150, 8
+    kind = rng.integers(0, 2, distinct)
+    which = np.repeat(np.arange(distinct), each)
+    features = rng.normal(size=(distinct, 2)).astype(np.float32)
+    features[:, 0] += 0.5 * kind
+    frame = pd.DataFrame(
+        {
+            "x": kind[which] + rng.normal(0, 0.7, len(which)),
+            "kind": kind[which].astype(float),
+            "u": ss.TensorArray(features[which]),
+        }
+    )
+    y = rng.poisson(np.exp(0.3 * frame["x"] + frame["kind"]))
+    told = ss.SemiStructuredRegressor("x + kind", "poisson").fit(frame, y).effects()
+    model = ss.SemiStructuredRegressor(
+        "x + own(u)", "poisson", encoders={"own": frozen(2)}, **OPTIONS
+    ).fit(frame, y)
+    partial, marginal = model.effects("partial"), model.effects()
+    se = told.loc[("rate", "x"), "se"]
+    truth = told.loc[("rate", "x"), "coef"]
+    assert abs(partial.loc[("rate", "x"), "coef"] - truth) < 2 * se
+    assert marginal.loc[("rate", "x"), "coef"] - truth > 8 * se
+
+
 def test_disagreement_of_seeds_is_warned_of():
     frame = confounded(n=60)
     rng = np.random.default_rng(2)
