@@ -41,6 +41,7 @@ _CHOICES = {
     "smoothing": ("reml", "ml", "gcv"),
     "orthogonalize": ("structured", "parametric", "none"),
     "cov_type": (None, "model", "sandwich", "cluster"),
+    "discrete": (None, True, False),
 }
 
 
@@ -54,6 +55,7 @@ class FitOptions:
     encoders : mapping of str to module
     share_encoders, gate, progress : bool
     smoothing : {"reml", "ml", "gcv"}
+    discrete : bool or None
     target : {"structured", "parametric", "none"}
     n_folds, n_repeats : int
     n_jobs : int or None
@@ -68,6 +70,7 @@ class FitOptions:
     encoders: Mapping[str, nn.Module]
     share_encoders: bool
     smoothing: Literal["reml", "ml", "gcv"]
+    discrete: bool | None
     target: Literal["structured", "parametric", "none"]
     gate: bool
     n_folds: int
@@ -122,6 +125,7 @@ class FitOptions:
             encoders=dict(estimator.encoders or {}),
             share_encoders=estimator.share_encoders,
             smoothing=estimator.smoothing,
+            discrete=estimator.discrete,
             target=estimator.orthogonalize,
             gate=estimator.gate,
             n_folds=int(estimator.n_folds),
@@ -172,7 +176,8 @@ def fit_model(
     if expanded is not None:
         rows, unit = expanded.frame, expanded.unit
         sample_weight = sample_weight[unit]
-    bins = Bins() if is_large(len(rows)) else None
+    discrete = is_large(len(rows)) if options.discrete is None else options.discrete
+    bins = Bins() if discrete else None
     built = [
         design_with_block(
             terms,

@@ -62,9 +62,9 @@ class SemiStructuredClassifier(ClassifierMixin, SemiStructuredEstimator):
     share_encoders : bool
         Whether the same deep term in the predictors of several classes is read by one network, with
         a last layer for each.
-    encoders, pretraining, auxiliary, smoothing, n_folds, n_repeats, max_epochs, batch_size, \
-learning_rate, weight_decay, patience, modality_dropout, orthogonalize, gate, cov_type, missing, \
-device, n_jobs, checkpoint, progress, random_state
+    encoders, pretraining, auxiliary, smoothing, discrete, n_folds, n_repeats, max_epochs, \
+batch_size, learning_rate, weight_decay, patience, modality_dropout, orthogonalize, gate, \
+cov_type, missing, device, n_jobs, checkpoint, progress, random_state
         As in :class:`~semistruct.SemiStructuredRegressor`; smoothing parameters of several classes
         are chosen by "reml" or "ml".
 
@@ -132,6 +132,7 @@ device, n_jobs, checkpoint, progress, random_state
         pretraining: Objectives = None,
         auxiliary: Objectives = None,
         smoothing: Literal["reml", "ml", "gcv"] = "reml",
+        discrete: bool | None = None,
         n_folds: int = 5,
         n_repeats: int = 2,
         max_epochs: int | None = None,
@@ -158,6 +159,7 @@ device, n_jobs, checkpoint, progress, random_state
         self.pretraining = pretraining
         self.auxiliary = auxiliary
         self.smoothing = smoothing
+        self.discrete = discrete
         self.n_folds = n_folds
         self.n_repeats = n_repeats
         self.max_epochs = max_epochs

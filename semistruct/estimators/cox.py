@@ -65,8 +65,8 @@ class CoxPH(CoxCurves):
     n_controls : int
         See ``risk_sets``.
     encoders, share_encoders, pretraining, auxiliary, n_folds, n_repeats, max_epochs, batch_size, \
-learning_rate, weight_decay, patience, modality_dropout, orthogonalize, gate, missing, device, \
-n_jobs, checkpoint, progress, random_state
+learning_rate, weight_decay, patience, modality_dropout, orthogonalize, gate, discrete, missing, \
+device, n_jobs, checkpoint, progress, random_state
         As in :class:`~semistruct.SemiStructuredRegressor`.
     smoothing : {"reml", "ml"}
         How smoothing parameters are chosen: by the Laplace approximation of the restricted or
@@ -131,6 +131,7 @@ n_jobs, checkpoint, progress, random_state
         pretraining: Objectives = None,
         auxiliary: Objectives = None,
         smoothing: Literal["reml", "ml"] = "reml",
+        discrete: bool | None = None,
         n_folds: int = 5,
         n_repeats: int = 2,
         max_epochs: int | None = None,
@@ -158,6 +159,7 @@ n_jobs, checkpoint, progress, random_state
         self.pretraining = pretraining
         self.auxiliary = auxiliary
         self.smoothing = smoothing
+        self.discrete = discrete
         self.n_folds = n_folds
         self.n_repeats = n_repeats
         self.max_epochs = max_epochs

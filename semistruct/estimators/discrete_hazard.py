@@ -42,7 +42,7 @@ class DiscreteHazard(IntervalEstimator):
         As in :class:`~semistruct.PAMM`. Times are known as intervals ``(a, b]``; whole numbers
         are intervals of length one by ``cuts=np.arange(1, last + 1)``.
     encoders, share_encoders, pretraining, auxiliary, n_folds, n_repeats, max_epochs, batch_size, \
-learning_rate, weight_decay, patience, modality_dropout, orthogonalize, gate, smoothing, \
+learning_rate, weight_decay, patience, modality_dropout, orthogonalize, gate, smoothing, discrete, \
 cov_type, missing, device, n_jobs, checkpoint, progress, random_state
         As in :class:`~semistruct.PAMM`.
 
@@ -88,6 +88,7 @@ smoothing_, history_, n_iter_, n_features_in_
         pretraining: Objectives = None,
         auxiliary: Objectives = None,
         smoothing: Literal["reml", "ml", "gcv"] = "reml",
+        discrete: bool | None = None,
         n_folds: int = 5,
         n_repeats: int = 2,
         max_epochs: int | None = None,
@@ -115,6 +116,7 @@ smoothing_, history_, n_iter_, n_features_in_
         self.pretraining = pretraining
         self.auxiliary = auxiliary
         self.smoothing = smoothing
+        self.discrete = discrete
         self.n_folds = n_folds
         self.n_repeats = n_repeats
         self.max_epochs = max_epochs

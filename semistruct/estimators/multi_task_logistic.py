@@ -44,7 +44,7 @@ class MultiTaskLogistic(SurvivalEstimator):
         As in :class:`~semistruct.PAMM`. As many sets of coefficients as there are intervals are
         estimated: a dozen intervals at quantiles of the event times, ``cuts=12``, is plenty.
     encoders, pretraining, auxiliary, checkpoint, n_folds, n_repeats, max_epochs, batch_size, \
-learning_rate, weight_decay, patience, orthogonalize, gate, modality_dropout, smoothing, \
+learning_rate, weight_decay, patience, orthogonalize, gate, modality_dropout, smoothing, discrete, \
 cov_type, missing, device, n_jobs, progress, random_state
         As in :class:`~semistruct.PAMM`.
     share_encoders : bool
@@ -102,6 +102,7 @@ cov_type, missing, device, n_jobs, progress, random_state
         encoders: Mapping[str, nn.Module] | None = None,
         share_encoders: bool = True,
         smoothing: Literal["reml", "ml", "gcv"] = "reml",
+        discrete: bool | None = None,
         pretraining: Objectives = None,
         auxiliary: Objectives = None,
         n_folds: int = 5,
@@ -129,6 +130,7 @@ cov_type, missing, device, n_jobs, progress, random_state
         self.encoders = encoders
         self.share_encoders = share_encoders
         self.smoothing = smoothing
+        self.discrete = discrete
         self.pretraining = pretraining
         self.auxiliary = auxiliary
         self.n_folds = n_folds

@@ -47,8 +47,8 @@ class PAMM(HazardEstimator):
     gap_time : bool
         Whether time runs from the previous event of a subject instead of from zero.
     encoders, share_encoders, pretraining, auxiliary, n_folds, n_repeats, max_epochs, batch_size, \
-learning_rate, weight_decay, patience, modality_dropout, orthogonalize, gate, smoothing, missing, \
-device, n_jobs, checkpoint, progress, random_state
+learning_rate, weight_decay, patience, modality_dropout, orthogonalize, gate, smoothing, discrete, \
+missing, device, n_jobs, checkpoint, progress, random_state
         As in :class:`~semistruct.SemiStructuredRegressor`. With ``share_encoders`` one network
         reads the pictures for all causes, with weights for each.
     cov_type : {"model", "sandwich", "cluster"}, optional
@@ -108,6 +108,7 @@ device, n_jobs, checkpoint, progress, random_state
         pretraining: Objectives = None,
         auxiliary: Objectives = None,
         smoothing: Literal["reml", "ml", "gcv"] = "reml",
+        discrete: bool | None = None,
         n_folds: int = 5,
         n_repeats: int = 2,
         max_epochs: int | None = None,
@@ -135,6 +136,7 @@ device, n_jobs, checkpoint, progress, random_state
         self.pretraining = pretraining
         self.auxiliary = auxiliary
         self.smoothing = smoothing
+        self.discrete = discrete
         self.n_folds = n_folds
         self.n_repeats = n_repeats
         self.max_epochs = max_epochs

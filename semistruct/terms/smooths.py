@@ -114,8 +114,8 @@ def s(
     Notes
     -----
     A table of 50,000 rows or more is fitted at up to 1,000 binned values of each variable, as
-    mgcv's ``bam(discrete=TRUE)`` does; predictions are made at the values themselves. See
-    :func:`~semistruct.terms.binning.binned`.
+    mgcv's ``bam(discrete=TRUE)`` does, unless the model has ``discrete=False``; predictions are
+    made at the values themselves. See :func:`~semistruct.terms.binning.binned`.
 
     Examples
     --------

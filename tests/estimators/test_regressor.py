@@ -531,3 +531,18 @@ def test_a_response_of_several_columns():
         model.set_params(missing="drop").fit(frame, gaps)
     with pytest.raises(ss.DataError, match="2 columns"):
         model.fit(frame, y[0])
+
+
+def test_curves_at_binned_values_on_request():
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame({"x": rng.uniform(size=3000)})
+    table["y"] = np.sin(6 * table["x"]) + rng.normal(size=3000)
+    exact, default, binned = (
+        ss.SemiStructuredRegressor("y ~ s(x)", discrete=discrete).fit(table)
+        for discrete in (False, None, True)
+    )
+    assert (exact.predict(table) == default.predict(table)).all()
+    gap = np.abs(exact.predict(table) - binned.predict(table))
+    assert 0 < gap.max() < 0.05 * exact.predict(table, se=True)["se"].min()
+    with pytest.raises(ss.SpecificationError, match="discrete"):
+        ss.SemiStructuredRegressor("y ~ s(x)", discrete="yes").fit(table)
