@@ -111,7 +111,7 @@ class SemiStructuredEstimator(WholeFit, InferenceMixin, BaseEstimator):
         return self._objective()
 
     def _formulas(
-        self, objective: Objective, frame: pd.DataFrame
+        self, objective: Objective, frame: pd.DataFrame, response: Any
     ) -> Formula | Mapping[str, Formula]:
         """The formula, or those of several parameters."""
         return self.formula
@@ -167,7 +167,7 @@ class SemiStructuredEstimator(WholeFit, InferenceMixin, BaseEstimator):
         )
         objective = self._objective_of(response)
         specification = specify(
-            self._formulas(objective, frame),
+            self._formulas(objective, frame, response),
             frame,
             objective.param_names,
             encoders=encoders,

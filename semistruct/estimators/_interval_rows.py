@@ -25,10 +25,11 @@ from semistruct.fitting.model import ModelFit
 from semistruct.inference.covariance import CovarianceKind, covariance
 from semistruct.plots import hazard_curves, incidence_curves
 from semistruct.responses import PiecewiseExpansion, Surv, TimeIntervals, as_surv
-from semistruct.terms import add_terms, default_terms, s
+from semistruct.terms import Parametric, add_terms, default_terms, s
 
 __all__ = ["IntervalEstimator"]
 
+_LEAST_SMOOTH = 5  # intervals, below which the default baseline is free
 _CHUNK = 2 * 10**5  # rows of intervals that are evaluated at a time
 _DENSE = 4 * 10**6  # numbers held at a time for standard errors
 
@@ -160,10 +161,14 @@ class IntervalEstimator(MixedIntervals):
         terms = formula_terms(self.formula, tuple(self.encoders or ()))
         return any("cause" in term.reads for term in (*terms.structured, *terms.offsets))
 
-    def _formulas(self, objective: Objective, frame: pd.DataFrame) -> Any:
+    def _formulas(self, objective: Objective, frame: pd.DataFrame, response: Any) -> Any:
         formula: Any = self.formula
         if formula is None:
-            formula = add_terms([s("tend"), default_terms(frame)])
+            n_intervals = len(self._expansion(response).intervals.ends)
+            smooth = n_intervals >= _LEAST_SMOOTH
+            baseline = s("tend", k=min(10, n_intervals)) if smooth else Parametric("C(interval)")
+            own = [baseline] if n_intervals > 1 else []
+            formula = add_terms([*own, default_terms(frame)])
         if isinstance(formula, Mapping):
             return formula
         return dict.fromkeys(objective.param_names, formula)

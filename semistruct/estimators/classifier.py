@@ -292,7 +292,7 @@ cov_type, missing, device, n_jobs, checkpoint, progress, random_state
         return family
 
     def _formulas(
-        self, objective: Objective, frame: pd.DataFrame
+        self, objective: Objective, frame: pd.DataFrame, response: Any
     ) -> Formula | Mapping[str, Formula]:
         names = [str(label) for label in self.classes_]
         if isinstance(self.formula, Mapping):

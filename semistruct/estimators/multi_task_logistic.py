@@ -221,7 +221,7 @@ cov_type, missing, device, n_jobs, progress, random_state
     def _objective_of(self, response: Surv) -> Objective:
         return IntervalProbabilities(len(self.intervals_), self.causes_, self.head)
 
-    def _formulas(self, objective: Objective, frame: pd.DataFrame) -> Any:
+    def _formulas(self, objective: Objective, frame: pd.DataFrame, response: Any) -> Any:
         if isinstance(self.formula, Mapping):
             return self.formula
         return dict.fromkeys(objective.param_names, self.formula)

@@ -33,8 +33,8 @@ class PAMM(HazardEstimator):
         ``tend`` and ``tstart``, the ends of the interval of time, ``interval``, its number, and
         with competing causes ``cause``: ``s(tend)`` is a smooth baseline hazard, ``C(interval)``
         a free one, ``s(tend, by=stage)`` a baseline for each stage or, with numbers, an effect
-        that varies with time, ``te(tend, age)`` a surface. None is ``s(tend)`` with every tabular
-        column linear and every image column a ``cnn``.
+        that varies with time, ``te(tend, age)`` a surface. None is ``s(tend)`` (with fewer than
+        five intervals ``C(interval)``), every tabular column linear, every image column a ``cnn``.
 
         With competing causes every cause has the formula with coefficients of its own; a mapping
         gives each cause its own formula; and a formula that names ``cause`` is one predictor for

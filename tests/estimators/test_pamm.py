@@ -281,6 +281,16 @@ def test_without_a_formula_every_column_and_a_smooth_baseline():
     assert {"s(tend)", "age", "group"} <= set(model.edf_["hazard"].index)
 
 
+@pytest.mark.parametrize(("cuts", "baseline"), [(7, "s(tend)"), (3, "C(interval)"), (1, "age")])
+def test_the_default_baseline_fits_the_number_of_intervals(cuts, baseline):
+    frame, y, _ = survival_data()
+    model = ss.PAMM(cuts=cuts).fit(frame.drop(columns="scan"), y)
+    assert len(model.intervals_.ends) == cuts
+    assert any(name.startswith(baseline) for name in model.edf_["hazard"].index)
+    hazards = model.predict_hazard(frame.drop(columns="scan")[:2])
+    assert hazards.shape == (cuts, 2) and (hazards > 0).to_numpy().all()
+
+
 def test_hazard_ratios_have_the_columns_of_lifelines(competing):
     frame, y, model = competing
     several = model.hazard_ratios()
