@@ -90,8 +90,9 @@ pd.DataFrame({"mean only": scores(mean_only, test), "mean and scale": scores(bot
 # %% [markdown]
 # ## Pictures in any predictor
 #
-# `cnn(digit)` may stand in the predictor of each parameter. Where it has nothing to say on rows not
-# seen, the gate drops it: the mean has the picture's effect, the scale has none.
+# `cnn(digit)` may stand in the predictor of each parameter. In truth the picture moves the mean and
+# not the scale. A term is kept where its gain in log-likelihood on rows not seen is positive; a gain
+# within its standard error, as that of the scale (the second row), is no evidence of an effect.
 
 # %%
 joint = ss.SemiStructuredRegressor(
