@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 from scipy.linalg import block_diag
 
 from semistruct.fitting.structured import StructuredFit, StructuredProblem
@@ -21,7 +22,7 @@ from semistruct.inference.smoothing_uncertainty import (
 )
 from semistruct.inference.wald import wald_table
 
-__all__ = ["ADVISED", "ESTIMATED", "FIXED", "compare", "flat", "mgcv_report"]
+__all__ = ["ADVISED", "ESTIMATED", "FIXED", "compare", "compare_components", "flat", "mgcv_report"]
 
 # What is named, not measured; the constant of terms is empty in all files.
 LABELS = {
@@ -303,3 +304,17 @@ def _compare_smoothing(ours: np.ndarray, expected: Mapping[str, Any], tolerance:
     if sp.size == beyond.size == ours.size:
         gap = np.log(ours / sp)[beyond]
         assert np.abs(gap).max(initial=0.0) < tolerance, "sp"
+
+
+def compare_components(
+    problem: StructuredProblem, fit: StructuredFit, expected: Mapping[str, Any]
+) -> None:
+    """Standard deviations of random effects and their intervals, ``gam.vcomp``."""
+    scales = np.array([info["S_scale"] for info in expected["smooth_info"]])
+    sd = np.sqrt(scales / fit.smoothing)
+    V_rho = smoothing_uncertainty(fit, problem).V_rho
+    factor = np.exp(stats.norm.ppf(0.975) * np.sqrt(np.diag(V_rho)) / 2)
+    random = [info["class"] == "random.effect" for info in expected["smooth_info"]]
+    ours = np.column_stack([sd, sd / factor, sd * factor])
+    theirs = np.array(expected["vcomp"], dtype=float)
+    np.testing.assert_allclose(ours[random], theirs[random], rtol=ESTIMATED["se"])

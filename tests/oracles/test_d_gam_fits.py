@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 from _fits import fit_formula
-from _mgcv import ADVISED, ESTIMATED, FIXED, compare, mgcv_report
+from _mgcv import ADVISED, ESTIMATED, FIXED, compare, compare_components, mgcv_report
 from _oracles import load_oracle
 from scipy import stats
 from scipy.optimize import brentq
 
 from semistruct.families import Bernoulli, Family
-from semistruct.fitting.structured import StructuredFit, StructuredProblem, fit_structured
+from semistruct.fitting.structured import fit_structured
 from semistruct.inference.covariance import pearson_dispersion
 from semistruct.inference.smooth_tests import smooth_table
-from semistruct.inference.smoothing_uncertainty import smoothing_uncertainty
 from semistruct.terms.constraints import absorb_constraint
 from semistruct.terms.cubic import CubicSpline
 
@@ -154,20 +152,7 @@ def test_fit_agrees_with_mgcv(case, key, formula, response, family):
         tolerance = ADVISED
     compare(report, expected, tolerance, fit, apart={"vcomp", *APART.get(key, ())})
     if "vcomp" in expected:
-        check_components(fit, problem, expected)
-
-
-def check_components(
-    fit: StructuredFit, problem: StructuredProblem, expected: dict[str, Any]
-) -> None:
-    """Standard deviations of random effects and their intervals, ``gam.vcomp``."""
-    scales = np.array([info["S_scale"] for info in expected["smooth_info"]])
-    sd = np.sqrt(scales / fit.smoothing)
-    V_rho = smoothing_uncertainty(fit, problem).V_rho
-    factor = np.exp(stats.norm.ppf(0.975) * np.sqrt(np.diag(V_rho)) / 2)
-    random = [info["class"] == "random.effect" for info in expected["smooth_info"]]
-    ours, theirs = np.column_stack([sd, sd / factor, sd * factor]), np.array(expected["vcomp"])
-    np.testing.assert_allclose(ours[random], theirs[random], rtol=ESTIMATED["se"])
+        compare_components(problem, fit, expected)
 
 
 def test_curves_of_a_factor_are_tested_together():
