@@ -14,7 +14,7 @@ on what the fitted table model leaves.
 The picture is read by frozen features, coordinates of a diffusion map of the training pictures
 that knows no labels, whose weights are a ridge regression inside the model; "cnn" rows are the
 package's network, turned and moved pictures in training, on the few seeds that the time allowed.
-About half a minute for a data set of 3,200, one for one of 12,800 (networks: five).
+About half a minute for a data set of 3,200, one minute for 12,800 (networks: three).
 """
 
 from __future__ import annotations
