@@ -14,7 +14,7 @@ from scipy.linalg import block_diag
 from semistruct.fitting.structured import StructuredFit, StructuredProblem
 from semistruct.inference.covariance import covariance
 from semistruct.inference.criteria import information_criteria
-from semistruct.inference.deviance import model_deviance
+from semistruct.inference.deviance import Deviance, model_deviance
 from semistruct.inference.smooth_tests import smooth_table
 from semistruct.inference.smoothing_uncertainty import (
     has_smoothing_uncertainty,
@@ -78,6 +78,7 @@ def mgcv_report(
     *,
     response: Callable[[torch.Tensor], torch.Tensor] | None = None,
     scale: float | None = None,
+    deviance: Deviance | None = None,
 ) -> dict[str, Any]:
     """Our values under mgcv's keys.
 
@@ -93,6 +94,8 @@ def mgcv_report(
         From predictors ``(n, K)`` to what mgcv calls the response, by default the mean.
     scale : float, optional
         mgcv's dispersion, where it is not the REML estimate.
+    deviance : Deviance, optional
+        mgcv's, where the likelihood has no saturated model.
     """
     counted = fit.dispersion_column is None
     K = fit.eta.shape[1] - (not counted)
@@ -112,7 +115,8 @@ def mgcv_report(
     def link_se(C: np.ndarray) -> np.ndarray:
         return np.sqrt(np.einsum("knp,pq,knq->nk", X, C, X))
 
-    criteria, explained = information_criteria(fit, problem), model_deviance(fit, problem)
+    criteria = information_criteria(fit, problem)
+    explained = deviance or model_deviance(fit, problem)
     loglik = fit.loglik
     if scale is not None:
         # mgcv's gamma has the estimated dispersion there, ours that of maximum likelihood.
@@ -149,7 +153,8 @@ def mgcv_report(
         report["edf2_total"] = smoothing_uncertainty(fit, problem).edf2.sum() - (not counted)
         report["coef.se_unconditional"] = np.sqrt(np.diag(corrected))
         report["pred_link_se_unconditional"] = link_se(corrected)
-    report |= _response(problem, fit, link, np.einsum("knp,pq,lnq->nkl", X, V, X), K, response)
+    if "pred_response" in expected:
+        report |= _response(problem, fit, link, np.einsum("knp,pq,lnq->nkl", X, V, X), K, response)
     report |= _terms(problem, fit, expected, X.sum(axis=0), V, K)
     linear = _linear(problem, K)
     table = wald_table(beta[linear], V[np.ix_(linear, linear)], linear, df_resid=fit.df_resid)
@@ -161,7 +166,7 @@ def mgcv_report(
         smooths = smooth_table(fit, problem, dispersion=scale)
         report |= {f"smooth.{key}": smooths[key] for key in ("edf", "ref_df", "statistic", "p")}
         report["smooth.stat_name"] = smooths["statistic_name"].iloc[0]
-    if K == 1:
+    if "r_sq" in expected:
         report["r_sq"] = _adjusted_r_squared(problem, fit)
     return report
 
