@@ -49,7 +49,7 @@ def test_criteria(oracle, models, name):
         edf2 = smoothing_uncertainty(marginal, problem).edf2.sum() - apart
         assert edf2 > expected["edf"][i] + 0.2 or marginal.edf1.sum() - marginal.edf.sum() < 0.01
         assert edf2 == pytest.approx(expected["edf2"][i], abs=EDF2 + STOPPED)
-        # R's Gamma()$aic has the deviance over n for the dispersion, not its maximum likelihood.
+        # mgcv's gamma likelihood has the estimated dispersion, ours that of maximum likelihood.
         if name != "Gamma":
             assert model.aic_ == pytest.approx(expected["AIC"][i], abs=2 * (EDF2 + STOPPED))
             penalty = np.log(len(oracle.data)) * (EDF2 + STOPPED)
