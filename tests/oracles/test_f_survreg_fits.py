@@ -21,19 +21,36 @@ LOG_SCALE = ("lognormal", "normal", "logistic")  # parametrised by the scale, no
 
 
 def compare(model, expected, family):
+    """Coefficients, scale, covariances, p-values and the two log-likelihoods."""
     first = model.family_.param_names[0]
     np.testing.assert_allclose(model.params[first], list(expected["coef"].values()), rtol=1e-6)
-    found = model.bse[first].to_numpy()
-    np.testing.assert_allclose(found, expected["se_coef_logscale"][: len(found)], rtol=1e-5)
-    last = np.atleast_1d(expected["loglik"])[-1]
+    null, last = expected["loglik"]
     assert model.loglik_ == pytest.approx(last, abs=1e-7)
-    if family != "exponential":
-        second = model.family_.param_names[1]
-        sign = 1.0 if family in LOG_SCALE else -1.0
-        intercept = float(model.params[second, "Intercept"])
-        assert sign * intercept == pytest.approx(np.log(expected["scale"]), rel=1e-6, abs=1e-7)
-        error = float(model.bse[second, "Intercept"])
-        assert error == pytest.approx(expected["se_coef_logscale"][-1], rel=1e-5)
+    sign = np.ones(len(model.params))
+    if family in ("weibull", "log_logistic"):  # the shape is the inverse of R's scale
+        sign[model.params.index.get_level_values(0) != first] = -1.0
+    if len(sign) > len(expected["coef"]):
+        scales = (sign * model.params)[len(expected["coef"]) :]
+        theirs = np.log(np.atleast_1d(expected["scale"]))
+        np.testing.assert_allclose(np.cumsum(scales), theirs, rtol=1e-6, atol=1e-7)
+    V = model.cov_params().to_numpy() * np.outer(sign, sign)
+    J = cumulated(len(expected["coef"]), len(sign))
+    np.testing.assert_allclose(J @ V @ J.T, expected["vcov"], rtol=2e-5, atol=1e-10)
+    se = np.sqrt(np.diag(J @ V @ J.T))
+    np.testing.assert_allclose(se, expected["se_coef_logscale"], rtol=1e-5)
+    if J.trace() == J.sum():
+        assert model.loglik_null_ == pytest.approx(null, abs=1e-7)
+        np.testing.assert_allclose(model.bse, expected["table"]["se"], rtol=1e-5)
+        np.testing.assert_allclose(model.pvalues, expected["table"]["p"], rtol=1e-4)
+    assert model.fit_.marginal.eta.shape[0] == expected["n"]
+
+
+def cumulated(first, P):
+    """From log scales of the first stratum and a difference, to those of both strata."""
+    J = np.eye(P)
+    if first + 1 < P:
+        J[first + 1, first] = 1.0
+    return J
 
 
 def fitted(formula, family, frame, y, **options):
@@ -48,18 +65,56 @@ def test_f01_right_censored(name):
     model = fitted(FORMULA, FAMILIES[name], *named(data, y))
     compare(model, expected, FAMILIES[name])
     new = pd.DataFrame(expected["newdata"]).rename(columns=plain)
+    compare_predictions(model, new, expected)
+    if name == "weibull":
+        curves = oracle.expected["weibull_survival"]
+        survival = model.predict_survival_function(new, curves["times"])
+        np.testing.assert_allclose(survival, curves["surv"], rtol=1e-6)
+
+
+def compare_predictions(model, new, expected):
+    """Predictors, their errors and quantiles; R's response is the location on the time scale."""
     quantiles = model.predict_quantile(new, [0.1, 0.5, 0.9])
     np.testing.assert_allclose(quantiles, expected["quantiles"], rtol=1e-6)
+    fit, design = model.fit_.marginal, model.fit_.problem.designs[0]
+    X = design.block(new).dense()
+    lp = X @ fit.beta[fit.slices[0]]
+    se = np.sqrt(np.einsum("ij,jk,ik->i", X, fit.V[fit.slices[0], fit.slices[0]], X))
+    np.testing.assert_allclose(lp, expected["lp"], rtol=1e-6)
+    np.testing.assert_allclose(se, expected["lp_se"], rtol=1e-5)
+    response = lp if expected["dist"] in ("gaussian", "logistic") else np.exp(lp)
+    np.testing.assert_allclose(response, expected["response"], rtol=2e-6)
 
 
 def test_f01_weights():
     oracle = load_oracle("F01_aft_lung")
     data = oracle.data
-    y = ss.Surv(data["time"], data["status"])
-    frame, y = named(data, y)
+    frame, y = named(data, ss.Surv(data["time"], data["status"]))
     model = fitted("age + sex + ph_ecog", "weibull", frame, y, sample_weight=data["w"])
-    coef = oracle.expected["weibull_weights"]["coef"]
-    np.testing.assert_allclose(model.params["scale"], list(coef.values()), rtol=1e-6)
+    expected = oracle.expected["weibull_weights"]
+    compare(model, expected, "weibull")
+    compare_predictions(model, pd.DataFrame(expected["newdata"]).rename(columns=plain), expected)
+
+
+def test_f01_robust():
+    oracle = load_oracle("F01_aft_lung")
+    frame, y = named(oracle.data, ss.Surv(oracle.data["time"], oracle.data["status"]))
+    expected = oracle.expected["weibull_robust"]
+    model = ss.SemiStructuredRegressor("age + sex + ph_ecog", "weibull", cov_type="sandwich")
+    compare(model.fit(frame, y), expected, "weibull")
+    naive = fitted("age + sex + ph_ecog", "weibull", frame, y)
+    np.testing.assert_allclose(naive.bse, expected["naive_se"], rtol=1e-5)
+
+
+def test_f01_a_scale_for_each_stratum():
+    oracle = load_oracle("F01_aft_lung")
+    frame, y = named(oracle.data, ss.Surv(oracle.data["time"], oracle.data["status"]))
+    model = fitted({"scale": "age + ph_ecog", "shape": "C(sex)"}, "weibull", frame, y)
+    expected = oracle.expected["weibull_strata_scale"]
+    compare(model, expected, "weibull")
+    # R's null model has them too.
+    null = fitted({"scale": "1", "shape": "C(sex)"}, "weibull", frame, y)
+    assert null.loglik_ == pytest.approx(expected["loglik"][0], abs=1e-7)
 
 
 @pytest.mark.parametrize("name", ["weibull", "lognormal", "loglogistic", "exponential"])
@@ -67,7 +122,9 @@ def test_f02_intervals(name):
     oracle = load_oracle("F02_aft_interval_bcdeter")
     data = oracle.data
     model = fitted("treat", FAMILIES[name], data, ss.Interval(data["lower"], data["upper"]))
-    compare(model, oracle.expected[name], FAMILIES[name])
+    expected = oracle.expected[name]
+    compare(model, expected, FAMILIES[name])
+    compare_predictions(model, pd.DataFrame(expected["newdata"]), expected)
 
 
 def test_f02_tobit():
