@@ -28,6 +28,7 @@ from semistruct.families import (
     ZeroInflatedPoisson,
 )
 from semistruct.inference.covariance import covariance
+from semistruct.inference.criteria import information_criteria
 
 pytestmark = pytest.mark.oracle
 
@@ -90,6 +91,11 @@ def test_fit_agrees_with_gamlss(
     assert expected["optimality_gap_loglik"] < 1e-6
     np.testing.assert_allclose(-2 * fit.loglik, expected["global_deviance"], atol=DEVIANCE)
     assert fit.beta.size == expected["df_fit"]
+    assert len(y) == expected["n"]
+    criteria = information_criteria(fit, problem)
+    np.testing.assert_allclose(fit.loglik, expected["loglik"], atol=DEVIANCE / 2)
+    np.testing.assert_allclose(criteria.aic, expected["AIC"], atol=DEVIANCE)
+    np.testing.assert_allclose(criteria.bic, expected["SBC"], atol=DEVIANCE)
 
     unit = units(name, [len(range(*at.indices(fit.beta.size))) for at in fit.slices])
     theirs = expected["all_coef"]
@@ -118,6 +124,7 @@ def test_fit_agrees_with_gamlss(
     for k, parameter in enumerate(np.atleast_1d(expected["parameters"])):
         power = 0.5 if name == "GA" and parameter == "sigma" else 1.0
         values = expected[str(parameter)]
+        assert problem.designs[k].p == values["df"]
         first = np.atleast_1d(values["fitted_first"])
         np.testing.assert_allclose(theta[: len(first), k] ** power, first, **FITTED)
         np.testing.assert_allclose(theta_new[:, k] ** power, values["pred_response"], **FITTED)
