@@ -13,14 +13,15 @@ import pandas as pd
 
 from semistruct.design import Design
 from semistruct.responses import PiecewiseExpansion, TimeIntervals
-from semistruct.terms import DenseBlock, IndexedBlock, Parametric, StackedBlock
+from semistruct.terms import DenseBlock, IndexedBlock, Parametric, StackedBlock, Term, s
 from semistruct.terms.base import Basis, DesignBlock
 from semistruct.terms.blocks import FactoredBlock
 from semistruct.terms.parametric import ParametricBasis
 
-__all__ = ["TIME_COLUMNS", "ExpandedRows"]
+__all__ = ["TIME_COLUMNS", "ExpandedRows", "default_baseline"]
 
 TIME_COLUMNS = ("tstart", "tend", "interval", "cause")
+_LEAST_SMOOTH = 5  # intervals, below which the default baseline is free
 
 Level = Literal["subject", "cell", "row"]
 
@@ -180,3 +181,10 @@ def _cells(intervals: TimeIntervals, causes: Sequence[int] | None) -> pd.DataFra
         return cells
     stacked = pd.concat([cells] * len(causes), ignore_index=True)
     return stacked.assign(cause=pd.Categorical(np.repeat(list(causes), J), categories=causes))
+
+
+def default_baseline(n_intervals: int) -> list[Term]:
+    """A smooth hazard over time, a free one where intervals are few; of one, the intercept."""
+    if n_intervals >= _LEAST_SMOOTH:
+        return [s("tend", k=min(10, n_intervals))]
+    return [Parametric("C(interval)")] if n_intervals > 1 else []

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from sklearn.utils import check_random_state
 
 from semistruct.estimators._bands import banded, check_level, normal_draws
-from semistruct.estimators._expanded import TIME_COLUMNS, ExpandedRows
+from semistruct.estimators._expanded import TIME_COLUMNS, ExpandedRows, default_baseline
 from semistruct.estimators._fit import FitOptions, fit_model
 from semistruct.estimators._follow_up import checked_times
 from semistruct.estimators._mixed_intervals import MixedIntervals
@@ -25,11 +25,10 @@ from semistruct.fitting.model import ModelFit
 from semistruct.inference.covariance import CovarianceKind, covariance
 from semistruct.plots import hazard_curves, incidence_curves
 from semistruct.responses import PiecewiseExpansion, Surv, TimeIntervals, as_surv
-from semistruct.terms import Parametric, add_terms, default_terms, s
+from semistruct.terms import add_terms, default_terms
 
 __all__ = ["IntervalEstimator"]
 
-_LEAST_SMOOTH = 5  # intervals, below which the default baseline is free
 _CHUNK = 2 * 10**5  # rows of intervals that are evaluated at a time
 _DENSE = 4 * 10**6  # numbers held at a time for standard errors
 
@@ -164,11 +163,8 @@ class IntervalEstimator(MixedIntervals):
     def _formulas(self, objective: Objective, frame: pd.DataFrame, response: Any) -> Any:
         formula: Any = self.formula
         if formula is None:
-            n_intervals = len(self._expansion(response).intervals.ends)
-            smooth = n_intervals >= _LEAST_SMOOTH
-            baseline = s("tend", k=min(10, n_intervals)) if smooth else Parametric("C(interval)")
-            own = [baseline] if n_intervals > 1 else []
-            formula = add_terms([*own, default_terms(frame)])
+            baseline = default_baseline(len(self._expansion(response).intervals.ends))
+            formula = add_terms([*baseline, default_terms(frame)])
         if isinstance(formula, Mapping):
             return formula
         return dict.fromkeys(objective.param_names, formula)
